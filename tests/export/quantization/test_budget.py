@@ -157,7 +157,7 @@ def test_a_price_is_what_gptq_loses(alike: float, bits: int) -> None:
     )
     off = gptq_round(weight, hessian, bits, 32, zeros=True).weights(32) - weight
     # As of inputs that are not quite alike, which is what others than these may be.
-    firm = damped(hessian).float() * hessian.diagonal().mean()
+    firm = damped(hessian) * hessian.diagonal().mean()
     lost = float(((off @ firm * off).sum(1) * curvature).sum())
     assert price == pytest.approx(lost, rel=0.35)
     (nearest,) = losses_of(

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from escalade.edge.runtimes.onnx.session import joined_planes
 from escalade.export.blueprints import Linear
+from escalade.export.kept import Kept
+from escalade.export.onnx.storing.rounding import round_matrix
 from escalade.export.onnx.storing.storage import Storage
 from escalade.export.onnx.writer import GraphWriter
 from escalade.export.quantization import (
@@ -86,11 +88,11 @@ def test_rounding_keeps_to_levels_and_loses_little_by_them(bits: int, zeros: boo
 
     def lost(levels: torch.Tensor | None) -> float:
         rounded = gptq_round(weight, hessian, bits, 32, zeros=zeros, levels=levels)
-        moved = refine(weight, damped(hessian).float(), rounded, bits, 32, levels=levels)
+        moved = refine(weight, damped(hessian), rounded, bits, 32, levels=levels)
         for one in (rounded, moved):
             assert levels is None or set(one.grid.scales.flatten().tolist()) <= set(levels.tolist())
         off = moved.weights(32) - weight
-        return float((off @ damped(hessian).float() * off).sum())
+        return float((off @ damped(hessian) * off).sum())
 
     assert lost(levels) < 1.1 * lost(None)
 
@@ -135,3 +137,18 @@ def test_the_runtime_reads_what_was_rounded(
     step = 2 * float(table.abs().max()) / 2**bits
     assert np.abs(looked_up[0] - table.numpy()).max() < 2 * step
     assert np.abs(looked_up[0] - logits[0].T).max() < 0.02
+
+
+def test_a_large_matrix_is_rounded_in_parts_as_if_each_were_alone() -> None:
+    rows, columns, choice = 4100, 32, Choice(4, 16)
+    weight, inputs = random(1, rows, columns), random(2, 64, columns)
+    hessian = Hessian(columns)
+    hessian.add(inputs)
+    table = Linear(weight, hessian=hessian)
+    whole = round_matrix(Kept(), "table", "table", table, choice, few_scales=True)
+    levels = levels_for(weight, *choice, zeros=True)
+    for part in (slice(0, 2048), slice(2048, 4096), slice(4096, rows)):
+        alone = gptq_round(weight[part], hessian.whole(), *choice, zeros=True, levels=levels)
+        alone = refine(weight[part], damped(hessian.whole()), alone, *choice, levels=levels)
+        assert torch.equal(whole.integers[part], alone.integers)
+        assert torch.equal(whole.grid.scales[part], alone.grid.scales)

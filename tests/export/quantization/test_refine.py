@@ -16,7 +16,7 @@ def random(seed: int, *shape: int) -> torch.Tensor:
 
 def correlated(seed: int, columns: int) -> torch.Tensor:
     inputs = random(seed, 400, columns) @ random(seed + 1, columns, columns)
-    return damped(inputs.T @ inputs).float()
+    return damped(inputs.T @ inputs)
 
 
 def lost(rounded: Rounded, weight: torch.Tensor, hessian: torch.Tensor, size: int) -> torch.Tensor:

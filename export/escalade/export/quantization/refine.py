@@ -19,7 +19,7 @@ from escalade.export.quantization.levels import nearest_level
 # to 3.
 _PASSES = 3
 _ROWS = 2048  # at a time: intermediate copies of a large head stay small
-_COLUMNS = 128  # whose moves are gathered before they go to the rest, as in GPTQ
+_COLUMNS = 128  # whose gradient is worked out at a time; one's moves go to those that follow
 # A scale's step that is larger than this share of it is none that the fit is good for.
 _MOST_OFF = 0.5
 _TINY = 1e-12
@@ -54,8 +54,8 @@ def refine(
         rows = slice(first, first + _ROWS)
         part = Rounded(rounded.integers[rows], rounded.grid.of(rows))
         descent = _Descent(weight[rows].float(), hessian, part, bits, block_size, stored)
-        for left in reversed(range(_PASSES)):
-            descent.go(last=not left)
+        for _ in range(_PASSES):
+            descent.go()
         parts.append(descent.rounded)
     grid = Grid(torch.cat([part.grid.scales for part in parts]), rounded.grid.zeros)
     return Rounded(torch.cat([part.integers for part in parts]), grid)
@@ -97,9 +97,8 @@ class _Descent:
             zeros = rounded.grid.zeros.float().T.contiguous()
         self._zeros = zeros
         self._integers = rounded.integers.float().T.contiguous()
-        #: `(K, N)`, what rounding adds to each weight, and by it half of the loss's gradient.
+        #: `(K, N)`, what rounding adds to each weight.
         self._off = rounded.weights(block_size).T.contiguous() - self._weight
-        self._pull = hessian @ self._off
         # By how much a column's best integer falls where one before it in its block rises by one.
         spread = hessian / hessian.diagonal()[:, None]
         self._coming = [
@@ -118,20 +117,14 @@ class _Descent:
         integers = self._integers.T.contiguous().to(torch.int8)
         return Rounded(integers, Grid(self._scales.T.contiguous(), self._grid.zeros))
 
-    def go(self, *, last: bool) -> None:
-        """Each block's scale, then its integers; then the next block's.
-
-        Args:
-            last: of all times; what it would leave to the next is not worked out.
-        """
+    def go(self) -> None:
+        """Each block's scale, then its integers; then the next block's."""
         columns, span = len(self._weight), max(1, _COLUMNS // self._size) * self._size
         for begin in range(0, columns, span):
-            some = slice(begin, min(begin + span, columns))
-            before, pull = self._off[some].clone(), self._pull[some].clone()
+            # Half of the loss's gradient.
+            pull = self._hessian[begin : begin + span] @ self._off
             for first in range(0, len(pull), self._size):
                 self._go_through(begin, slice(first, first + self._size), pull)
-            rest = slice(some.stop if last else 0, None)
-            self._pull[rest].addmm_(self._hessian[rest, some], self._off[some] - before)
 
     def _go_through(self, begin: int, block: slice, pull: Tensor) -> None:
         """One block of a span of columns that starts at `begin`, whose `pull` it moves."""

@@ -101,6 +101,8 @@ def _spread(counts: Tensor) -> Tensor:
     return counts + _ALIKE * (counts.mean() - counts)
 
 
-def _check(name: str, *measured: Tensor) -> None:
+def _check(name: str, hessian: Tensor, curvature: Tensor) -> None:
+    # An input that is not finite, or whose square is not, shows on the diagonal.
+    measured = hessian.diagonal(), curvature
     if not all(bool(torch.isfinite(one).all()) for one in measured):
         raise OptionError(f"--bits: {name}: what it is fed on this text is not finite")

@@ -26,6 +26,9 @@ from escalade.export.threads import threads_apart
 
 # So many lose next to nothing, with nothing to refine.
 _MANY_BITS = 8
+# Rows of a large matrix that one thread rounds at a time, and at least so many for each column: for
+# each such part the hessian is factored anew, which is then a thirtieth of the work.
+_ROWS, _ROWS_EACH = 2048, 2
 
 
 def round_matrix(
@@ -66,8 +69,11 @@ def _by_text(
     name: str, matrix: Linear, choice: Choice, looked_up: bool, levels: Tensor | None
 ) -> Rounded:
     one = partial(_one_by_text, name, choice=choice, looked_up=looked_up, levels=levels)
+    rows, columns = matrix.weight.shape
+    count = max(_ROWS, _ROWS_EACH * columns)
+    apart = [matrix.rows(slice(first, first + count)) for first in range(0, rows, count)]
     with threads_apart() as pool:
-        return join(list(pool.map(one, matrix.parts or (matrix,))))
+        return join(list(pool.map(one, matrix.parts or apart)))
 
 
 def _one_by_text(
@@ -87,4 +93,4 @@ def _one_by_text(
         ) from error
     if bits == _MANY_BITS:
         return rounded
-    return refine(matrix.weight, damped(hessian).float(), rounded, bits, size, levels=levels)
+    return refine(matrix.weight, damped(hessian), rounded, bits, size, levels=levels)

@@ -152,8 +152,8 @@ class Storage:
             return self
         matrices = find()
         names = [name for name, one in matrices.items() if one.hessian is not None]
-        # Columns are rounded one after the other: who has the most takes longest, and begins.
-        names.sort(key=lambda name: -matrices[name].weight.shape[1])
+        # The largest takes longest, and begins: few threads then wait for the last.
+        names.sort(key=lambda name: -matrices[name].weight.numel())
 
         def one(name: str) -> Rounded:
             return self.rounded(graph, name, matrices[name], looked_up=False)
