@@ -87,6 +87,23 @@ def test_what_is_not_likely_at_all_is_never_drawn() -> None:
     assert set(drawn[:, 1].tolist()) == {1, 2}
 
 
+def test_a_token_is_where_running_sums_pass_the_number_that_was_drawn() -> None:
+    """Of a vocabulary of several stretches, the last of them short."""
+    chance = torch.Generator().manual_seed(0)
+    likely = torch.randn(64, 3000, generator=chance).mul(3).softmax(-1)
+    at = torch.rand(64, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    running = likely.double().cumsum(-1)
+    passed = torch.searchsorted(running, at * running[:, -1:], right=True)
+    assert torch.equal(draw_tokens(likely, torch.Generator().manual_seed(1)), passed)
+
+
+@pytest.mark.parametrize("place", [0, 255, 256, 700])
+def test_one_token_alone_is_drawn_wherever_it_stands(place: int) -> None:
+    alone = torch.zeros(200, 701)
+    alone[:, place] = 1e-30
+    assert set(draw_tokens(alone, torch.Generator().manual_seed(0)).flatten().tolist()) == {place}
+
+
 @pytest.mark.parametrize("columns", [1, 192, 200, 500])
 def test_half_a_hessian_is_the_whole(columns: int) -> None:
     texts = torch.randn(2, 30, columns, generator=torch.Generator().manual_seed(0)).double()
