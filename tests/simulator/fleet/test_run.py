@@ -299,6 +299,18 @@ def test_the_replicas_for_a_p99_are_those_of_erlang(tmp_path: Path) -> None:
         plan_capacity(path, 1.0, seed=1)
 
 
+def test_where_queries_are_lost_no_number_of_replicas_is_said_to_take_a_time(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        fleet(more="[[outages]]\nfrom_s = 100\nto_s = 200\n", cloud="replicas = 1\nqueue = 10")
+    )
+    said = "within 5 s; more than 1 of 100 are degraded or dropped, however many there are$"
+    with pytest.raises(FleetError, match=said):
+        plan_capacity(path, 5.0, seed=1)
+
+
 def slower(servers: int, load: float, times: float) -> float:
     """The share of M/M/c, of more than load + 1 servers, that takes longer than so many means."""
     blocked = 1.0
