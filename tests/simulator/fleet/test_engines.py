@@ -176,7 +176,7 @@ def _hold(model: Model, *, stretch: int) -> None:
     assert of_outcome.tolist() == np.bincount(plain.outcome, minlength=4).tolist()
     turned = np.zeros_like(outcome.tally.near_refused)
     for group, at_s in plain.turned:
-        turned[group, min(int(at_s / _END_S * 3), 2)] += 1
+        turned[group, min(int(at_s / _END_S * 3), 3)] += 1  # the last: after the end
     assert outcome.tally.near_refused.tolist() == turned.tolist()
     # 99 of 100 of so few devices are all.
     device, queries = np.unique(plain.key >> 32, return_counts=True)

@@ -164,6 +164,23 @@ def test_an_outage_makes_no_storm(tmp_path: Path) -> None:
     assert row.answered + row.deferred + row.degraded == row.queries
 
 
+def test_what_comes_after_the_end_is_in_no_stretch(tmp_path: Path) -> None:
+    """Calls made again for ten seconds more, of a second each: the last stretch is as others."""
+    answers = 'device_s = 0.01, cloud_s = 1, deferral_rate = 1.0, spread = "constant"'
+    cloud = "replicas = 1\nslots = 1\nqueue = 1"
+    report = run(tmp_path, fleet(answers=answers, cloud=cloud, seconds=48, count=500))
+    before, last = report.timeline[-2:]
+    assert last.attempts_per_s == pytest.approx(before.attempts_per_s, rel=0.1)
+    assert last.refused_per_s == pytest.approx(before.refused_per_s, rel=0.1)
+    assert last.degraded_per_s == pytest.approx(before.degraded_per_s, rel=0.3)
+    # What the run says as a whole has them.
+    told = sum(2 * row.attempts_per_s for row in report.timeline)
+    assert report.cloud.attempts > told + 4 * last.attempts_per_s
+    row = report.together
+    assert row.degraded > sum(2 * one.degraded_per_s for one in report.timeline)
+    assert row.answered + row.deferred + row.degraded == row.queries
+
+
 def test_scaling_follows_the_day(tmp_path: Path) -> None:
     hours = [1] * 8 + [9] * 8 + [1] * 8
     arrivals = f'kind = "daily", per_hour = 36, hours = {hours}'
@@ -280,6 +297,18 @@ def test_the_replicas_for_a_p99_are_those_of_erlang(tmp_path: Path) -> None:
     path.write_text(fleet('kind = "poisson", per_hour = 1e-9'))
     with pytest.raises(FleetError, match="no query came in a run"):
         plan_capacity(path, 1.0, seed=1)
+
+
+def test_where_queries_are_lost_no_number_of_replicas_is_said_to_take_a_time(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text(
+        fleet(more="[[outages]]\nfrom_s = 100\nto_s = 200\n", cloud="replicas = 1\nqueue = 10")
+    )
+    said = "within 5 s; more than 1 of 100 are degraded or dropped, however many there are$"
+    with pytest.raises(FleetError, match=said):
+        plan_capacity(path, 5.0, seed=1)
 
 
 def slower(servers: int, load: float, times: float) -> float:

@@ -16,6 +16,7 @@ import pytest
 from escalade.simulator.fleet import frames_of, lines_of, run_fleet, tables_of
 from escalade.simulator.fleet.report import FleetRun
 from escalade.simulator.formats import percent, seconds, three_digits
+from escalade.simulator.paper import fleet_figures
 from escalade.simulator.report.fleet import write_fleet_page
 
 EVIL = "<script>alert(1)</script>"
@@ -121,6 +122,13 @@ def test_one_group_has_nothing_to_switch(tmp_path: Path) -> None:
     source = (tmp_path / "page.html").read_text("utf-8")
     assert "checkbox" not in source
     assert source.count("<script>") == 1  # the printer's
+
+
+def test_where_nobody_waits_the_axis_is_of_whole_queries(tmp_path: Path) -> None:
+    spec = SPEC[: SPEC.rindex("[[groups]]")].replace("replicas = 3", "replicas = 300")
+    (tmp_path / "fleet.toml").write_text(spec)
+    drawn = fleet_figures(frames_of(run_fleet(tmp_path / "fleet.toml", seed=4)))["waiting"]
+    assert drawn.axes[0].get_ylim() == (0, 1)
 
 
 def rows(page: Any, table: str) -> list[str]:

@@ -175,6 +175,22 @@ def test_keys_reach_the_sliders_first_and_are_told_what_they_do(
         assert page.evaluate(moved) == 0
 
 
+def test_nothing_moves_under_a_finger_on_a_slider(opened: Opened, page_path: Path) -> None:
+    """Whatever is said beside it and beneath it, of one line or of two."""
+    with opened(page_path, "phone") as page:
+        below = page.locator("#figure-curve")
+        for slider in page.locator("input[type=range]").all():
+            slider.evaluate("one => one.scrollIntoView({ block: 'center' })")
+            before = slider.bounding_box(), below.bounding_box()
+            for step in range(int(slider.get_attribute("max") or 0) + 1):
+                slider.fill(str(step))
+                assert (slider.bounding_box(), below.bounding_box()) == before
+                said = page.locator("output").evaluate_all(
+                    "all => Math.max(...all.map(one => one.scrollWidth - one.clientWidth))"
+                )
+                assert said == page.evaluate(OVERFLOW) == 0
+
+
 def test_numbers_are_saved_as_they_stand(
     opened: Opened, page_path: Path, found: Simulation
 ) -> None:

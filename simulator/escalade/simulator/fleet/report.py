@@ -6,7 +6,7 @@ Shares are in [0, 1], times in seconds, money in whatever `price_per_hour` is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -175,10 +175,10 @@ def run_of(
     """A run, of what came in `WINDOWS` bins of time, its seed, and what is to be said of it."""
     return FleetRun(
         spec=spec,
-        report=_report_of(spec, _coarser(outcome), seed=seed, notes=notes, energy=energy),
-        course=_timeline(spec, outcome),
+        report=_report_of(spec, outcome, seed=seed, notes=notes, energy=energy),
+        course=_timeline(spec, outcome, WINDOWS),
         loads={
-            group.name: np.array([one[k] for one in _load_of(outcome.tally)])
+            group.name: np.array([one[k] for one in _loads_of(outcome.tally)])
             for k, group in enumerate(spec.groups)
         },
         histograms={
@@ -187,28 +187,6 @@ def run_of(
                 spec.groups, _with_answer(spec.groups, outcome.tally.histogram), strict=True
             )
         },
-    )
-
-
-def _coarser(outcome: Outcome) -> Outcome:
-    def merged(bins: NDArray[Number]) -> NDArray[Number]:
-        coarse = bins.reshape(*bins.shape[:-1], _WINDOWS, _FINER).sum(axis=-1)
-        return np.asarray(coarse, dtype=bins.dtype)
-
-    tally = outcome.tally
-    return replace(
-        outcome,
-        tally=tally._replace(
-            arrived=merged(tally.arrived),
-            sent=merged(tally.sent),
-            refused=merged(tally.refused),
-            near_sent=merged(tally.near_sent),
-            near_refused=merged(tally.near_refused),
-            degraded=merged(tally.degraded),
-        ),
-        used_s=merged(outcome.used_s),
-        waited_s=merged(outcome.waited_s),
-        paid_s=merged(outcome.paid_s),
     )
 
 
@@ -224,7 +202,7 @@ def _report_of(
 
     Args:
         spec: of the fleet.
-        outcome: what came, in as many bins of time as the timeline has.
+        outcome: what came, in `WINDOWS` bins of time.
         seed: that it was run with.
         notes: what is to be said of it.
         energy: of its devices.
@@ -251,7 +229,7 @@ def _report_of(
             cost=cost,
             cost_per_million=_share(1e6 * cost, arrived),
         ),
-        timeline=_timeline(spec, outcome),
+        timeline=_timeline(spec, outcome, _WINDOWS),
         notes=list(notes),
         energy=list(energy),
     )
@@ -320,28 +298,36 @@ def _percentiles(counts: Ints, sum_s: float) -> Percentiles | None:
     )
 
 
-def _timeline(spec: Spec, outcome: Outcome) -> list[WindowRow]:
-    counts = [one.sum(axis=0) for one in _load_of(outcome.tally)]
-    windows = len(outcome.used_s)
+def _timeline(spec: Spec, outcome: Outcome, windows: int) -> list[WindowRow]:
+    """Until the end, in so many stretches of as many bins each."""
     width_s = spec.seconds / windows
+
+    def a_second(bins: NDArray[Number]) -> list[float]:
+        return [float(one) / width_s for one in bins.reshape(windows, -1).sum(axis=1)]
+
+    columns = [a_second(one.sum(axis=0)) for one in _loads_of(outcome.tally)]
+    queries, attempts, refused, degraded, refused_near = columns
+    paid, used, waited = map(a_second, (outcome.paid_s, outcome.used_s, outcome.waited_s))
     return [
         WindowRow(
             from_s=k * width_s,
-            queries_per_s=float(counts[0][k]) / width_s,
-            attempts_per_s=float(counts[1][k]) / width_s,
-            refused_per_s=float(counts[2][k]) / width_s,
-            degraded_per_s=float(counts[3][k]) / width_s,
-            replicas=float(outcome.paid_s[k]) / width_s,
-            utilisation=_share(outcome.used_s[k], spec.cloud.slots * outcome.paid_s[k]),
-            waiting=float(outcome.waited_s[k]) / width_s,
-            refused_near_per_s=float(counts[4][k]) / width_s,
+            queries_per_s=queries[k],
+            attempts_per_s=attempts[k],
+            refused_per_s=refused[k],
+            degraded_per_s=degraded[k],
+            replicas=paid[k],
+            utilisation=_share(used[k], spec.cloud.slots * paid[k]),
+            waiting=waited[k],
+            refused_near_per_s=refused_near[k],
         )
         for k in range(windows)
     ]
 
 
-def _load_of(tally: Tally) -> tuple[Ints, ...]:
-    return tally.arrived, tally.sent, tally.refused, tally.degraded, tally.near_refused
+def _loads_of(tally: Tally) -> tuple[Ints, ...]:
+    """`(G, W)` each, without what comes after the end."""
+    counts = tally.arrived, tally.sent, tally.refused, tally.degraded, tally.near_refused
+    return tuple(one[:, :-1] for one in counts)
 
 
 def _share(part: float, whole: float) -> float:

@@ -103,6 +103,8 @@ def _over_time(
         shade = axes.axvspan(from_s / many_s, to_s / many_s, color=GREY, alpha=0.25, linewidth=0)
         shade.set_gid(f"outage-{k}")
     axes.set(xlabel=f"Time ({unit})", ylabel=label, xlim=(0, edges_s[-1] / many_s))
+    if not any(values.any() for values in lines.values()):
+        axes.set_ylim(top=1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(count_ticks())
     if len(lines) > 1:

@@ -28,7 +28,7 @@ from escalade.simulator.fleet.engine.model import (
     record_of,
     uniform,
 )
-from escalade.simulator.fleet.engine.tally import ANSWERED, DEGRADED, Tally, ended, window_of
+from escalade.simulator.fleet.engine.tally import ANSWERED, DEGRADED, Tally, counted_in, ended
 
 
 class Devices(NamedTuple):
@@ -118,7 +118,7 @@ def run_devices(
             if size == room or (tally.kept.shape[1] > 0 and tally.size[0] == room):
                 return device, size
             query, came_s = devices.queries[device], devices.next_s[device]
-            tally.arrived[0, window_of(model, came_s, tally.arrived.shape[1])] += 1
+            tally.arrived[0, counted_in(model, tally, came_s)] += 1
             record = model.first_record[group] + record_of(model.seed, device, query, records)
             done_s = max(came_s, devices.free_s[device]) + model.device_s[record]
             devices.free_s[device] = done_s

@@ -36,7 +36,7 @@ class Outcome:
     """A run of G groups, told in W bins of time.
 
     Attributes:
-        tally: what became of the queries.
+        tally: what became of the queries, those too that end after the run's time.
         used_s: `(W,)` seconds of slots in use,
         waited_s: `(W,)` of queries that wait in the cloud,
         paid_s: `(W,)` of replicas that are paid.

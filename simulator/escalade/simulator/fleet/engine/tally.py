@@ -29,6 +29,8 @@ BINS = 40 << _BITS
 class Tally(NamedTuple):
     """Counts of G groups in W bins of time.
 
+    The last bin is of what comes after the end: calls on their way then, and those made again.
+
     Attributes:
         histogram: `(G, OUTCOMES, BINS)` of latencies, by outcome.
         sums: `(G, OUTCOMES)` of latencies, seconds.
@@ -63,16 +65,16 @@ class Tally(NamedTuple):
 
 
 def empty_tally(groups: int, windows: int, kept: int = 0) -> Tally:
-    """One that has counted nothing."""
+    """One that has counted nothing, in so many bins of a run's time and one after its end."""
     return Tally(
         histogram=np.zeros((groups, OUTCOMES, BINS), dtype=np.int64),
         sums=np.zeros((groups, OUTCOMES)),
-        arrived=np.zeros((groups, windows), dtype=np.int64),
-        sent=np.zeros((groups, windows), dtype=np.int64),
-        refused=np.zeros((groups, windows), dtype=np.int64),
-        near_sent=np.zeros((groups, windows), dtype=np.int64),
-        near_refused=np.zeros((groups, windows), dtype=np.int64),
-        degraded=np.zeros((groups, windows), dtype=np.int64),
+        arrived=np.zeros((groups, windows + 1), dtype=np.int64),
+        sent=np.zeros((groups, windows + 1), dtype=np.int64),
+        refused=np.zeros((groups, windows + 1), dtype=np.int64),
+        near_sent=np.zeros((groups, windows + 1), dtype=np.int64),
+        near_refused=np.zeros((groups, windows + 1), dtype=np.int64),
+        degraded=np.zeros((groups, windows + 1), dtype=np.int64),
         left=np.zeros(groups, dtype=np.int64),
         past=np.zeros(groups, dtype=np.int64),
         turned_away=np.zeros(groups, dtype=np.int64),
@@ -91,8 +93,15 @@ def merge(into: Tally, other: Tally, group: int) -> None:
 
 @inner
 def window_of(model: Model, at_s: float, windows: int) -> int:
-    """The bin of a time; the last one's for what comes after the end."""
+    """The bin of a time until the end."""
     return min(int(at_s / model.seconds * windows), windows - 1)
+
+
+@inner
+def counted_in(model: Model, tally: Tally, at_s: float) -> int:
+    """The bin that a tally counts a time in; the last one's what comes after the end."""
+    last = tally.sent.shape[1] - 1
+    return window_of(model, at_s, last) if at_s < model.seconds else last
 
 
 @inner
@@ -103,7 +112,7 @@ def ended(
     taken_s = at_s - came_s
     bits = int(np.float64(taken_s).view(np.int64))
     if outcome == DEGRADED:
-        tally.degraded[group, window_of(model, at_s, tally.degraded.shape[1])] += 1
+        tally.degraded[group, counted_in(model, tally, at_s)] += 1
     if came_s >= model.warm_up_s:
         place = min(max((bits >> _SHIFT) - _LOWEST, 0), BINS - 1)
         tally.histogram[group, outcome, place] += 1

@@ -135,9 +135,11 @@ def _fewest(fleet: Fleet, spec: Spec, p99_s: float) -> tuple[int, float]:
     low = least_replicas(spec, fleet.load)
     found = fewest(low, spec.cloud.replicas, lambda many: max(0.0, took_s(many) - p99_s))
     if took_s(found) > p99_s:
+        why = f"{found:,} take {took_s(found):.4g} s"
+        if took_s(found) == math.inf:
+            why = "more than 1 of 100 are degraded or dropped, however many there are"
         raise FleetError(
-            f"no number of replicas answers 99 of 100 queries within {p99_s:g} s;"
-            f" {found} take {took_s(found):.4g} s"
+            f"no number of replicas answers 99 of 100 queries within {p99_s:g} s; {why}"
         )
     return found, took_s(found)
 

@@ -59,7 +59,7 @@ from escalade.simulator.fleet.engine.servers.gateways import (
     stay,
     take_call,
 )
-from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended, window_of
+from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, counted_in, ended
 
 
 @compiled
@@ -215,7 +215,7 @@ def _arrive(
         _go_on(model, serving, cloud, gateway, job, now_s, PAST, NOBODY, tally)
         let_go(serving, job)
         return
-    group, window = serving.group[job], window_of(model, now_s, tally.sent.shape[1])
+    group, window = serving.group[job], counted_in(model, tally, now_s)
     tally.near_sent[group, window] += 1
     if bounds.held[gateway] < model.gateways.places[kind]:
         bounds.held[gateway] += 1

@@ -37,7 +37,7 @@ from escalade.simulator.fleet.engine.servers.cloud.replicas import (
 )
 from escalade.simulator.fleet.engine.servers.cloud.scaling import come, coming_at, look
 from escalade.simulator.fleet.engine.servers.heaps import pop, push
-from escalade.simulator.fleet.engine.tally import DEGRADED, Tally, ended, window_of
+from escalade.simulator.fleet.engine.tally import DEGRADED, Tally, counted_in, ended, window_of
 
 
 @compiled
@@ -143,7 +143,7 @@ def arrive(model: Model, cloud: Cloud, job: int, now_s: float, tally: Tally) -> 
     Returns:
         Whether it was given up, and when.
     """
-    group, window = cloud.group[job], window_of(model, now_s, tally.sent.shape[1])
+    group, window = cloud.group[job], counted_in(model, tally, now_s)
     tally.sent[group, window] += 1
     replica = cloud.least[1]
     if cloud.load[replica] < model.slots:

@@ -37,7 +37,7 @@ from escalade.simulator.fleet.engine.servers.cloud.replicas import (
 )
 from escalade.simulator.fleet.engine.servers.cloud.running import count_use
 from escalade.simulator.fleet.engine.servers.heaps import Places, play, push
-from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, ended, window_of
+from escalade.simulator.fleet.engine.tally import DEFERRED, Tally, counted_in, ended, window_of
 
 #: Bins of a stretch: 4 MB, and at most a few calls in each.
 _BINS = 1 << 20
@@ -199,7 +199,7 @@ def serve(
             continue
         group = group_of(model, device_of(key))
         record = recorded_as(model, group, key)
-        tally.sent[group, window_of(model, at_s, tally.sent.shape[1])] += 1
+        tally.sent[group, counted_in(model, tally, at_s)] += 1
         _use(model, cloud, at_s, min(end_s, until_s))
         if end_s < until_s:
             note_turn(model, cloud, end_s, end_s - at_s)

@@ -19,7 +19,7 @@ from escalade.simulator.fleet.engine.servers.gateways.slots import (
     stay,
     take_call,
 )
-from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, ended, window_of
+from escalade.simulator.fleet.engine.tally import AT_GATEWAY, DEGRADED, Tally, counted_in, ended
 
 
 @compiled
@@ -79,7 +79,7 @@ def _come(
     """A call is put into a slot, waits for one, or goes past; returns how many calls there are."""
     job, now_s = take_call(model, serving, calls, call), calls.at_s[call]
     if calls.attempt[call] < PAST:
-        tally.near_sent[serving.group[job], window_of(model, now_s, tally.sent.shape[1])] += 1
+        tally.near_sent[serving.group[job], counted_in(model, tally, now_s)] += 1
         stay(model, serving, gateway, job, now_s)
         return size
     count_past(model, serving, job, tally)
