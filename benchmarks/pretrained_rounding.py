@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.device.artifacts import program_bytes
+from benchmarks.device.machine import processor
 from rich.table import Table
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
@@ -130,7 +131,8 @@ def main() -> None:
         return
     table = Table(
         "weights", "bits a weight", "mean KL", "p99", "worst", "same argmax", "perplexity",
-        "export, s", title=f"{sum(len(piece) - 1 for piece in pieces):,} tokens",
+        "export, s",
+        title=f"{sum(len(piece) - 1 for piece in pieces):,} tokens; {processor()}",
     )  # fmt: skip
     for name, row in rows.items():
         lost = row.lost

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.device.artifacts import program_bytes
+from benchmarks.device.machine import processor
 from rich.table import Table
 
 from escalade.cli.output import result_console
@@ -80,11 +81,11 @@ def main() -> None:
         row = {name: statistics.median(one[name] for one in those) for name in those[0]}
         rows[str(folder)] = row | {"weights": weights, "over_weights": row["answered"] - weights}
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"processor": processor(), "artifacts": rows}, indent=2))
         return
     sizes = ("weights", "imports", "opened", "answered", "of_files", "of_program", "over_weights")
     heads = [f"{name.replace('_', ' ')}, MB" for name in sizes]
-    table = Table("artifact", *heads, "open, s", "first token, ms")
+    table = Table("artifact", *heads, "open, s", "first token, ms", title=processor())
     for name, row in rows.items():
         held = [f"{row[size] / 1e6:.0f}" for size in sizes]
         first = f"{1e3 * row['first_token_s']:.0f}"

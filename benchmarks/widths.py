@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from benchmarks.device.machine import processor
 from rich.table import Table
 from transformers import AutoTokenizer
 
@@ -294,6 +295,7 @@ def show(rows: Sequence[Row], evaluation: Evaluation, *, as_json: bool) -> None:
         found = {
             "queries": whole.queries,
             "above": above,
+            "processor": processor(),
             "widths": [row._asdict() for row in rows],
         }
         print(json.dumps(msgspec.to_builtins(found), indent=2))
@@ -301,7 +303,7 @@ def show(rows: Sequence[Row], evaluation: Evaluation, *, as_json: bool) -> None:
     table = Table(
         "width", "rounded by", "bytes", "ms a query", "alone", "calls to match",
         f"calls for {whole.quality:.1%}", "fewer than float32",
-        title=f"{whole.queries:,} queries; above: {_share(above)}",
+        title=f"{whole.queries:,} queries; above: {_share(above)}; {processor()}",
     )  # fmt: skip
     for row in rows:
         table.add_row(

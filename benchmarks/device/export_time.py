@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.device.machine import processor
 from benchmarks.device.model_folder import write_model_folder
 from rich.table import Table
 
@@ -78,7 +79,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"float32_bytes": weights, "exports": exports, "exporters": traces}))
         return
-    table = Table("scheme", "seconds", "peak MiB", "x float32 bytes")
+    table = Table("scheme", "seconds", "peak MiB", "x float32 bytes", title=processor())
     for found in exports:
         times = found["peak_bytes"] / weights
         peak = f"{found['peak_bytes'] / 2**20:.0f}"

@@ -26,6 +26,7 @@ _OF_THE_SCORE, _REPETITIONS = ("Softmax", "ReduceMax", "Log"), 5
 _MOMENT_S, _IDLE = 0.2, 0.1
 #: Of what a processor can do, what products of matrices are made with.
 _COUNTS = re.compile("^(avx|amx|fma|f16c|bmi2|asimd|sve|sme|i8mm|bf16)")
+_CPUINFO = Path("/proc/cpuinfo")
 _IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 
 
@@ -111,19 +112,24 @@ class Patience:
                 return
 
 
-def description() -> dict[str, str | int]:
-    """CPU, cores, system."""
-    cpuinfo = Path("/proc/cpuinfo").read_text()
+def processor() -> str:
+    """Which one it is."""
     first: dict[str, str] = {}
-    for line in cpuinfo.partition("\n\n")[0].splitlines():
+    for line in _CPUINFO.read_text().partition("\n\n")[0].splitlines():
         key, _, value = line.partition(":")
         first[key.strip()] = value.strip()
-    names = [value for key, value in first.items() if key == "model name"]
+    name = first.get("model name", platform.machine())
     # A hypervisor may say no more than the maker; these say which processor it is.
-    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
-    flags = sorted(flag for flag in cpu_flags(cpuinfo) if _COUNTS.search(flag))
+    return ", ".join(
+        [name, *(f"{key} {first[key]}" for key in ("cpu family", "model") if key in first)]
+    )
+
+
+def description() -> dict[str, str | int]:
+    """CPU, cores, system."""
+    flags = sorted(flag for flag in cpu_flags(_CPUINFO.read_text()) if _COUNTS.search(flag))
     return {
-        "cpu": ", ".join([names[0] if names else platform.machine(), *numbers]),
+        "cpu": processor(),
         "instructions it shows": " ".join(flags),
         "cores": os.cpu_count() or 0,
         "cores_allowed": len(os.sched_getaffinity(0)),

@@ -4,8 +4,9 @@
 
 Pairs of matrices as in a Llama of 135M parameters, 576 to 1,536 and back, one behind the other and
 more together than the processor's second cache holds, are multiplied with one row, as when a token
-is decoded, and with 128, as when a prompt is read. Numbers are random: nothing here is quality. All
-kinds take turns, in rounds.
+is decoded, and with 128, as when a prompt is read. "By table" asks onnxruntime for its kernels of 2
+bits that look sums up, which take matrices whose outputs 128 divides: one of each pair. Numbers are
+random: nothing here is quality. All kinds take turns, in rounds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 import onnxruntime as ort
-from benchmarks.device.machine import description
+from benchmarks.device.machine import processor
 from onnx import TensorProto, helper
 from rich.table import Table
 
@@ -29,20 +30,33 @@ _NARROW, _WIDE = 576, 1536
 _ROWS = (1, 128)
 #: `accuracy_level` of MatMulNBits by which inputs are rounded to 8 bits.
 _ROUNDED = 4
-_KINDS = (
-    *((2, block) for block in (16, 32, 64)),
-    *((4, block) for block in (16, 32, 64, 128)),
-    *((8, block) for block in (16, 32, 64)),
-)
-_BASELINE = (4, 32)
 
 
 class Kind(NamedTuple):
-    """How weights are stored, and threads."""
+    """How weights are stored, and whether kernels look sums up."""
 
     bits: int
     block: int
-    threads: int
+    by_table: bool = False
+
+    @property
+    def named(self) -> str:
+        """For people."""
+        return f"{self.bits}/{self.block}" + ", by table" * self.by_table
+
+    @property
+    def stored_bits(self) -> float:
+        """Of a weight, as it lies in memory: with its block's scale, and the sum of its block."""
+        return self.bits + 2 * 32 / self.block
+
+
+_KINDS = (
+    *(Kind(2, block) for block in (16, 32, 64)),
+    *(Kind(2, block, by_table=True) for block in (32, 64)),
+    *(Kind(4, block) for block in (16, 32, 64, 128)),
+    *(Kind(8, block) for block in (16, 32, 64)),
+)
+_BASELINE = Kind(4, 32)
 
 
 def main() -> None:
@@ -56,40 +70,38 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
-    kinds = [Kind(*one, threads) for one in _KINDS for threads in options.threads]
-    sessions = {kind: _session(kind, options.pairs, rng) for kind in kinds}
+    settings = [(kind, threads) for kind in _KINDS for threads in options.threads]
+    sessions = {one: _session(*one, options.pairs, rng) for one in settings}
     inputs = {rows: rng.standard_normal((rows, _NARROW)).astype(np.float32) for rows in _ROWS}
-    taken: dict[tuple[Kind, int], list[float]] = {}
+    taken: dict[tuple[Kind, int, int], list[float]] = {}
     for turn in range(options.rounds):
         note_console().print(f"round {turn + 1} of {options.rounds} ...", style="dim")
-        for kind in kinds:
+        for kind, threads in settings:
             for rows in _ROWS:
                 products = max(3, options.products // rows)
-                taken.setdefault((kind, rows), []).append(
-                    _seconds(sessions[kind], inputs[rows], products)
+                taken.setdefault((kind, threads, rows), []).append(
+                    _seconds(sessions[kind, threads], inputs[rows], products)
                 )
     if options.json:
         found = [
-            {**kind._asdict(), "rows": rows, "seconds": some}
-            for (kind, rows), some in taken.items()
+            {**kind._asdict(), "threads": threads, "rows": rows, "seconds": some}
+            for (kind, threads, rows), some in taken.items()
         ]
-        print(json.dumps({"processor": description()["cpu"], "pairs": options.pairs, "of": found}))
+        print(json.dumps({"processor": processor(), "pairs": options.pairs, "of": found}))
         return
-    table = Table("bits/block", "of 4/32, bytes", title=str(description()["cpu"]))
+    table = Table("bits/block", "of 4/32, bytes", title=processor())
     columns = [(threads, rows) for threads in options.threads for rows in _ROWS]
     for threads, rows in columns:
         table.add_column(f"{rows} row{'s' * (rows > 1)}, {threads} thread{'s' * (threads > 1)}")
-    for bits, block in _KINDS:
-        cells = [
-            _ratio(taken[Kind(bits, block, threads), rows], taken[Kind(*_BASELINE, threads), rows])
-            for threads, rows in columns
-        ]
-        size = _bits_of(bits, block) / _bits_of(*_BASELINE)
-        table.add_row(f"{bits}/{block}", f"{size:.2f}", *cells)
+    for kind in _KINDS:
+        cells = [_ratio(taken[kind, *column], taken[_BASELINE, *column]) for column in columns]
+        table.add_row(kind.named, f"{kind.stored_bits / _BASELINE.stored_bits:.2f}", *cells)
     result_console().print(table)
 
 
-def _session(kind: Kind, pairs: int, rng: np.random.Generator) -> ort.InferenceSession:
+def _session(
+    kind: Kind, threads: int, pairs: int, rng: np.random.Generator
+) -> ort.InferenceSession:
     """Of one program: every product's output is the next one's input."""
     nodes, tensors, name = [], [], "x"
     for number in range(2 * pairs):
@@ -126,9 +138,10 @@ def _session(kind: Kind, pairs: int, rng: np.random.Generator) -> ort.InferenceS
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     options = ort.SessionOptions()
-    options.intra_op_num_threads = kind.threads
+    options.intra_op_num_threads = threads
     # As the device's runtime has them: those of others sleep.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("mlas.use_lut_gemm", "1" if kind.by_table else "0")
     return ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
@@ -146,11 +159,6 @@ def _ratio(taken: list[float], to: list[float]) -> str:
     """Of rounds to the baseline's same rounds: median, least to most."""
     ratios = [one / other for one, other in zip(taken, to, strict=True)]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
-def _bits_of(bits: int, block: int) -> float:
-    """Of a weight as kernels hold it, its block's scale and sum included."""
-    return bits + 64 / block
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from escalade.edge.artifact import read_manifest
 from escalade.edge.generation import Artifact
 from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import OptionError
-from escalade.export.held.lost import Text, compare, measure_lost, program_reader
+from escalade.export.held.lost import Lost, Text, compare, measure_lost, program_reader
 from escalade.export.settings import Layout
 
 PROMPTS = ("g2p: cascade", "p2g: K AE T")
@@ -103,3 +105,14 @@ def test_the_figures_are_what_their_names_say(tiny_model_dir: Path) -> None:
     means = [np.mean(drift) for drift in drifts]
     assert lost.mean_score_drift == pytest.approx(np.mean(means), abs=1e-5)
     assert lost.worst_score_drift == pytest.approx(np.abs(means).max(), abs=1e-5)
+
+
+def test_what_is_worse_than_a_float_holds_is_said_in_a_line(tiny_model_dir: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model_dir).eval()
+    wrong = np.zeros((3, model.config.vocab_size), np.float32)
+    wrong[:, 9] = 1e5  # as four bits of a head with an outlier do
+    lost = compare(model, lambda _: wrong, [Text([5, 6, 7, 8], 1)], "records")
+    assert lost.mean_kl > 1e4
+    assert lost.perplexity_ratio == pytest.approx(sys.float_info.max, rel=1e-9)
+    assert msgspec.json.decode(msgspec.json.encode(lost), type=Lost) == lost
+    assert " perplexity 1.8e+308 x;" in lost.in_words

@@ -8,6 +8,7 @@ that says the last position's alone (onnxruntime-genai's), read token by token, 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +52,8 @@ _READ = 5
 # Another one than that of the text that weights are rounded by.
 _SEED = 1
 _ANSWER_TOKENS = 64
+# Of what no float holds, which JSON would not either.
+_MOST_NATS = math.log(sys.float_info.max)
 _PLACES = 16  # compared at a time: of a large vocabulary all of a text's in float64 are large
 
 
@@ -239,6 +242,7 @@ def _answered(
 def _summary(kl: Tensor, same: Tensor, scores: Tensor, texts: Sequence[Text], source: str) -> Lost:
     lengths = torch.tensor([len(text.ids) - text.first for text in texts]).double()
     drift = (scores[:, 1] - scores[:, 0]).double()
+    nats = float((drift * lengths).sum() / lengths.sum())
     return Lost(
         source=source,
         texts=len(texts),
@@ -247,7 +251,7 @@ def _summary(kl: Tensor, same: Tensor, scores: Tensor, texts: Sequence[Text], so
         p99_kl=float(kl.quantile(0.99)),
         worst_kl=float(kl.max()),
         same_argmax=float(same.double().mean()),
-        perplexity_ratio=math.exp(float((drift * lengths).sum() / lengths.sum())),
+        perplexity_ratio=math.exp(min(nats, _MOST_NATS)),
         mean_score_drift=float(drift.mean()),
         worst_score_drift=float(drift.abs().max()),
     )

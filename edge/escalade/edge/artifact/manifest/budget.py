@@ -9,6 +9,8 @@ import msgspec
 from escalade.edge.artifact.manifest.planes import PlanesEntry
 from escalade.edge.deferral import Table
 
+# Times; of more nobody asks for digits, of which there may be 300.
+_MANY = 1000
 _Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 44)]
 
 
@@ -38,7 +40,7 @@ class LostEntry(Table, frozen=True, kw_only=True):
     worst_kl: float
     #: Share of the places where both think the same token likeliest.
     same_argmax: float
-    #: Perplexity of the program over that of the model.
+    #: Perplexity of the program over that of the model; at most what a float holds.
     perplexity_ratio: float
     #: Mean over texts of the program's score r(x), the mean NLL, less the model's.
     mean_score_drift: float
@@ -48,10 +50,12 @@ class LostEntry(Table, frozen=True, kw_only=True):
     @property
     def in_words(self) -> str:
         """A line for people."""
+        times = self.perplexity_ratio
+        perplexity = f"{times:.3f}" if times < _MANY else f"{times:.2g}"
         return (
             f"lost on {self.tokens:,} tokens of {self.source}: KL mean {self.mean_kl:.2g}, p99"
             f" {self.p99_kl:.2g}, worst {self.worst_kl:.2g}; same argmax {self.same_argmax:.1%};"
-            f" perplexity {self.perplexity_ratio:.3f} x; score r(x) {self.mean_score_drift:+.2g}"
+            f" perplexity {perplexity} x; score r(x) {self.mean_score_drift:+.2g}"
             f" mean, {self.worst_score_drift:.2g} at most"
         )
 
