@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from escalade.export.quantization.blocks import (
     round_to_nearest,
 )
 from escalade.export.quantization.fitting import fit_grid
-from escalade.export.quantization.gptq import gptq_round
+from escalade.export.quantization.gptq import damped, gptq_round
 from escalade.export.quantization.packing import pack, pack_zeros
+from escalade.export.quantization.refine import refine
 
 SHAPES = {
     "rows": st.integers(1, 9),
@@ -187,3 +189,20 @@ def test_packed_bytes_are_the_weights_and_what_fills_them_up_is_zero(
     found = (codes - zeros[:, :3].repeat(16, axis=1)) * scales
     assert found[:, :40] == pytest.approx(rounded.weights(16).numpy())
     assert not found[:, 40:].any()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_what_was_worked_with_goes_at_once(bits: int) -> None:
+    """Of a table of words it is hundreds of megabytes; Python looks for circles now and then."""
+    draw = torch.Generator().manual_seed(0)
+    weight, inputs = torch.randn(40, 96, generator=draw), torch.randn(60, 96, generator=draw)
+    hessian = inputs.T @ inputs
+    gptq_round(weight, hessian, bits, 32, zeros=True)  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        rounded = gptq_round(weight, hessian, bits, 32, zeros=True)
+        refine(weight, damped(hessian), rounded, bits, 32)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

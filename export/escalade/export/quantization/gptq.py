@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -138,40 +140,50 @@ def _made_up_for(
         one.T.expand(len(rest), -1)[order].contiguous()
         for one in widen(grid, block_size, len(rest))
     )
-    steps, lowest = scales.reciprocal(), -(1 << (bits - 1))
     errors = torch.addcmul(rest, zeros, scales).neg_()  # of integers that are 0
+    columns = _Columns(rest, scales, scales.reciprocal(), zeros, errors, taken)
+    columns.round(0, len(rest), -(1 << (bits - 1)))
+    return rest.to(torch.int8).T
 
-    def go(first: int, last: int) -> None:
-        """Round columns, each in the place of its weights."""
+
+class _Columns(NamedTuple):
+    """Columns in the order in which they are rounded, a row each: all `(K, N)` but the last."""
+
+    #: Weights, and where columns were rounded their integers.
+    rest: Tensor
+    scales: Tensor
+    #: One by the scales.
+    steps: Tensor
+    zeros: Tensor
+    errors: Tensor
+    #: `(K, K)`, see `_made_up_for`.
+    taken: Tensor
+
+    def round(self, first: int, last: int, lowest: int) -> None:
+        """Round some, each in the place of its weights; the later half knows what the first lost.
+
+        No function inside another calls itself: it would hold all of these till Python looks for
+        circles, of a table of words 200 MB.
+        """
         if last - first > _COLUMNS:
             middle = (first + last) // 2
-            go(first, middle)
-            rest[middle:last].addmm_(
-                taken[first:middle, middle:last].T, errors[first:middle], alpha=-1
-            )
-            go(middle, last)
+            self.round(first, middle, lowest)
+            across = self.taken[first:middle, middle:last].T
+            self.rest[middle:last].addmm_(across, self.errors[first:middle], alpha=-1)
+            self.round(middle, last, lowest)
             return
         some = slice(first, last)
         # `before[j, i]`: what an error of column i takes off column j.
-        before, found = taken[some, some].T.contiguous(), errors[some]
+        before, found = self.taken[some, some].T.contiguous(), self.errors[some]
         # A column is few numbers: what counts is how many operations are called, not what they do.
-        columns = zip(
-            rest[some].unbind(),
-            steps[some].unbind(),
-            zeros[some].unbind(),
-            scales[some].unbind(),
-            found.unbind(),
-            strict=True,
-        )
+        read = (each[some].unbind() for each in (self.rest, self.steps, self.zeros, self.scales))
+        columns = zip(*read, found.unbind(), strict=True)
         for at, (column, step, zero, scale, error) in enumerate(columns):
             if at:
                 column.addmv_(found[:at].T, before[at, :at], alpha=-1)
             exact = torch.addcmul(zero, column, step)
             torch.round(exact, out=column).clamp_(lowest, -lowest - 1)
             error.addcmul_(column, scale)
-
-    go(0, len(rest))
-    return rest.to(torch.int8).T
 
 
 def _gained(before: Tensor, after: Tensor, hessian: Tensor) -> Tensor:
