@@ -175,9 +175,11 @@ def limit_handles() -> list[Line2D]:
 def name_axes(axes: Axes, evaluation: Evaluation) -> None:
     """Names, units and ticks; an error rate's axis is turned round, so that up is better."""
     metric, cost = evaluation.metric, evaluation.cost
-    unit = f" ({cost.unit})" if cost.unit else ""
+    # Shares and seconds have their unit at each tick.
+    ticks = {"": percent_ticks(), "s": seconds_ticks()}
+    unit = "" if cost.unit in ticks else f" ({cost.unit})"
     axes.set(xlabel=cost.label + unit, ylabel=metric.label)
-    axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost.unit else percent_ticks())
+    axes.xaxis.set_major_formatter(ticks.get(cost.unit, count_ticks()))
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     if metric.is_share:
         axes.yaxis.set_major_formatter(percent_ticks())
