@@ -107,6 +107,8 @@ def draw_legend(figure: Figure, lines: Iterable[Line2D]) -> None:
     # What matplotlib was given no label for, it labels with a leading underscore.
     shown = [line for line in lines if not str(line.get_label()).startswith("_")]
     room = figure.get_figwidth()
+    for line in shown:
+        line.set_label(_shortened(str(line.get_label()), int((room - _ENTRY) / _LETTER)))
     for columns in range(len(shown), 0, -1):
         rows = -(-len(shown) // columns)
         longest = [
@@ -116,6 +118,14 @@ def draw_legend(figure: Figure, lines: Iterable[Line2D]) -> None:
         if sum(_ENTRY + _LETTER * length for length in longest) <= room or columns == 1:
             figure.legend(handles=shown, loc="outside upper center", ncols=-(-len(shown) // rows))
             return
+
+
+def _shortened(label: str, letters: int) -> str:
+    """A label that fits, without its middle; a longer one would push its line off the figure."""
+    kept = letters - 1
+    return (
+        label if len(label) <= letters else f"{label[: kept // 2]}…{label[-(kept - kept // 2) :]}"
+    )
 
 
 def _columns(panels: int) -> int:
