@@ -33,6 +33,16 @@ def rows_of(frame: Frame) -> list[dict[str, Value]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+def rows_where(frame: Frame, **wanted: Value) -> Frame:
+    """Those of its rows that have these values in these columns."""
+    pairs = [(frame.columns[name], value) for name, value in wanted.items()]
+    many = len(next(iter(frame.columns.values()), ()))
+    kept = [k for k in range(many) if all(column[k] == value for column, value in pairs)]
+    return Frame(
+        frame.name, {key: [column[k] for k in kept] for key, column in frame.columns.items()}
+    )
+
+
 def csv_of(frame: Frame) -> str:
     """RFC 4180, but for its ends of lines; floats as they are, nothing for None."""
     text = io.StringIO()

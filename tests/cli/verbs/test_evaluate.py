@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from escalade.edge.artifact import load_manifest, program_digest
@@ -232,13 +233,12 @@ def test_widths_of_a_model_have_bytes_and_the_calls_they_leave(
     evaluate: Invoke, widths: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
     """Whatever the curve's cost is, calls are counted: those that this model gets wrong."""
-    page, folder = tmp_path / "page.html", tmp_path / "figures"
+    page, folder, told = tmp_path / "page.html", tmp_path / "figures", tmp_path / "told"
     given = [path for path, _ in widths.values()]
     for _, artifact in widths.values():
         given += ["--artifact", artifact]
-    code, out, err = evaluate(
-        *given, "--cost", "flops_per_query", "--json", "--report", page, "--figures", folder
-    )
+    written = ("--report", page, "--figures", folder, "--tables", told)
+    code, out, err = evaluate(*given, "--cost", "flops_per_query", "--json", *written)
     assert code == 0, err
     rows = {row["group"]: row for row in json.loads(out)["on_device"]}
     for name, (trace, artifact) in widths.items():
@@ -256,6 +256,17 @@ def test_widths_of_a_model_have_bytes_and_the_calls_they_leave(
     assert rows["int8"]["bytes"] < rows["float"]["bytes"]
     assert (folder / "on-device.svg").exists()
     assert "calls to match large" in page.read_text()
+    assert pq.read_table(told / "on_device.parquet").to_pylist() == [
+        {
+            **{key: row[key] for key in ("group", "bytes", "seconds")},
+            **{
+                f"{key}{end}": row[key][of]
+                for key in ("small_quality", "calls_to_match")
+                for end, of in (("", "value"), ("_low", "low"), ("_high", "high"))
+            },
+        }
+        for row in rows.values()
+    ]
     code, out, _ = evaluate(*given)
     assert code == 0
     assert "On the device" in out
@@ -285,6 +296,52 @@ def test_report_and_figures_are_written_and_named(
         assert f"figure: {folder / name}" in out
     _, out, _ = evaluate(traces["xent1"], "--report", page, "--json")
     assert json.loads(out)["report"] == str(page)
+
+
+def test_numbers_for_notebooks_are_those_of_json_under_the_same_names(
+    evaluate: Invoke, traces: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "told"
+    asked = [f"xent={traces[name]}" for name in ("xent1", "xent2")] + [f"cat={traces['cat1']}"]
+    asked += ["--rule", "mean", "--rule", "max", "--by-task", "--tables", str(folder)]
+    code, out, _ = evaluate(*asked)
+    assert code == 0
+    names = ("slices", "headlines", "contrasts", "seeds", "curves")
+    written = [str(folder / f"{name}.{kind}") for name in names for kind in ("csv", "parquet")]
+    assert [line for line in out.splitlines() if line.startswith("table: ")] == [
+        f"table: {path}" for path in written
+    ]
+    found = json.loads(evaluate(*asked, "--json")[1])
+    assert found["tables"] == written
+    tables = {name: pq.read_table(folder / f"{name}.parquet").to_pylist() for name in names}
+    for name in ("headlines", "contrasts"):
+        rows = [(part["task"], row) for part in found["slices"] for row in part[name]]
+        for cells, (task, row) in zip(tables[name], rows, strict=True):
+            assert cells.pop("task") == task
+            for key, value in row.items():
+                if isinstance(value, dict) and "value" in value:
+                    assert cells.pop(key) == value["value"]
+                    assert cells.pop(f"{key}_low") == value["low"]
+                    assert cells.pop(f"{key}_high") == value["high"]
+                elif not isinstance(value, dict | list):
+                    assert cells.pop(key) == value
+            assert cells == {}
+    for cells, part in zip(tables["slices"], found["slices"], strict=True):
+        assert cells == {key: part[key] for key in ("task", "queries", "quality", "budget")}
+    curves = [(part["task"], curve) for part in found["slices"] for curve in part["curves"]]
+    points = [
+        {
+            "task": task,
+            **{key: value[k] if isinstance(value, list) else value for key, value in curve.items()},
+        }
+        for task, curve in curves
+        for k in range(len(curve["deferral_rate"]))
+    ]
+    assert tables["curves"] == points
+    seeds = [row for row in tables["seeds"] if (row["task"], row["number"]) == (None, "area")]
+    spread = found["slices"][0]["headlines"][0]["over_seeds"]["area"]["by_seed"]
+    assert [row["value"] for row in seeds if row["rule"] == "mean"] == spread
+    assert (folder / "seeds.csv").read_text().startswith("task,group,rule,number,seed,value\n")
 
 
 MISTAKES: list[tuple[str, list[str], str]] = [

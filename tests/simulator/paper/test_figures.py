@@ -11,7 +11,7 @@ import pytest
 from escalade.edge.trace import Trace
 from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.evaluation.results import Evaluation
-from escalade.simulator.paper.figures import write_figures
+from escalade.simulator.paper.figures import evaluation_figures, write_figures
 
 
 def test_figures_for_a_paper_fit_a_column_and_need_no_font(
@@ -79,3 +79,17 @@ def test_figures_of_a_corpus_metric_have_no_parts(
         found = evaluate({"m": [trace]}, metric=metric, resamples=3)
         written = write_figures(tmp_path / metric, found)
         assert [path.name for path in written] == ["deferral-curve.png", "deferral-curve.svg"]
+
+
+def test_a_long_name_leaves_its_line_in_the_legend(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace([0.9, 0.1], [True, False], [True, True])
+    stem = "runs/of-last-week/with-a-long-name/and-a-longer-one"
+    found = evaluate({f"{stem}/plain.jsonl": [trace], f"{stem}/cat.jsonl": [trace]}, resamples=3)
+    for figure in evaluation_figures(found).values():
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        said = [text.get_text() for text in legend.get_texts()]
+        assert len(set(said)) == len(said)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from escalade.edge.trace import Trace
+from escalade.simulator.evaluation.evaluation import evaluate
 from escalade.simulator.paper.drawing import count_ticks, seconds_ticks
+from escalade.simulator.paper.figures import evaluation_figures
 
 
 @pytest.mark.parametrize(
@@ -20,3 +25,23 @@ def test_a_time_has_its_unit(value_s: float, shown: str) -> None:
 )
 def test_a_part_of_one_is_a_decimal(value: float, shown: str) -> None:
     assert count_ticks()(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("cost", "label", "value", "shown"),
+    [
+        ("seconds", "Time per query", 0.003, "3 ms"),
+        ("deferral_rate", "Deferral rate", 0.25, "25%"),
+        ("money", "Price of a query (USD)", 0.002, "0.002"),
+        ("flops_per_token", "Compute per token (FLOPs)", 2e6, "2M"),
+    ],
+)
+def test_a_cost_has_the_ticks_of_its_unit(
+    make_trace: Callable[..., Trace], cost: str, label: str, value: float, shown: str
+) -> None:
+    trace = make_trace([0.9, 0.1], [True, False], [True, True], prices=((0.0, 0.0), (1.0, 1.0)))
+    (axes,) = evaluation_figures(evaluate({"m": [trace]}, cost=cost, resamples=3))[
+        "deferral-curve"
+    ].axes
+    assert axes.get_xlabel() == label
+    assert axes.xaxis.get_major_formatter()(value) == shown

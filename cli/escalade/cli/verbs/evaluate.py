@@ -17,6 +17,7 @@ from escalade.cli.options import (
     PricePerHourOption,
     SampleOption,
     SeedOption,
+    TablesOption,
     hour_prices_of,
     prices_of,
 )
@@ -105,6 +106,7 @@ def evaluate(
         Path | None, typer.Option("--report", help="Write a page (HTML) here.")
     ] = None,
     figures: FiguresOption = None,
+    tables: TablesOption = None,
     resamples: Annotated[
         int, typer.Option("--resamples", help="Bootstrap resamples for the intervals.")
     ] = 1000,
@@ -124,7 +126,7 @@ def evaluate(
     named = _grouped(traces)
     check_destinations(
         {"--report": report},
-        {"--figures": figures},
+        {"--figures": figures, "--tables": tables},
         read=[*(path for _, paths in named for path in paths), router],
     )
     # What draws is loaded only when asked for, and before the work, so that it cannot fail after.
@@ -132,6 +134,9 @@ def evaluate(
         from escalade.simulator.report import write_evaluation_page
     if figures is not None:
         from escalade.simulator.paper import write_figures
+    if tables is not None:
+        from escalade.simulator.evaluation import frames_of
+        from escalade.simulator.saving import write_frames
 
     rules: list[Rule] = list(rule or ["recorded"])
     if router is not None:
@@ -189,6 +194,9 @@ def evaluate(
     if figures is not None:
         written = [str(path) for path in write_figures(figures, evaluation)]
         evaluation = msgspec.structs.replace(evaluation, figures=written)
+    if tables is not None:
+        written = [str(path) for path in write_frames(tables, frames_of(evaluation))]
+        evaluation = msgspec.structs.replace(evaluation, tables=written)
     if json:
         print_json(evaluation)
     else:
@@ -220,6 +228,8 @@ def show_evaluation(evaluation: Evaluation) -> None:
         console.print(f"report: {evaluation.report}")
     for path in evaluation.figures:
         console.print(f"figure: {path}")
+    for path in evaluation.tables:
+        console.print(f"table: {path}")
 
 
 def _sizes(folders: Sequence[Path]) -> dict[str, int]:

@@ -167,3 +167,4 @@ class Evaluation(_Result, frozen=True):
     #: What was written.
     report: str | None = None
     figures: list[str] = []
+    tables: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from escalade.simulator.evaluation.bootstrap import Estimate
-from escalade.simulator.evaluation.results import Evaluation, Slice
+from escalade.simulator.evaluation.results import CurvePoints, Evaluation, Slice
 from escalade.simulator.evaluation.words import (
     CHANGE,
     SHARE,
@@ -22,6 +22,9 @@ from escalade.simulator.evaluation.words import (
 from escalade.simulator.formats import Cell, TextTable, count, seconds, with_unit
 
 _SPACE = "\N{NO-BREAK SPACE}"
+
+#: Points of a curve to a row: one for every 5 % of deferral.
+_EVERY = 10
 
 
 def lede(evaluation: Evaluation) -> list[str]:
@@ -162,6 +165,59 @@ def seeds_table(evaluation: Evaluation) -> TextTable | None:
     ]
     head = ["model", "number", "mean", "standard deviation", "each seed"]
     return TextTable("Over seeds", head, rows) if rows else None
+
+
+def curve_table(evaluation: Evaluation, curve: CurvePoints, name: str = "") -> TextTable:
+    """A curve at some of its points, random deferral and the oracle beside it.
+
+    Beneath these stand their costs, unless they are the curve's own at every point.
+    """
+    quality, cost = quality_form(evaluation.metric), cost_form(evaluation.cost)
+    places = range(0, len(curve.deferral_rate), _EVERY)
+    own = [cost.value(curve.cost[k]) for k in places]
+    beside = [
+        (values, [cost.value(costs[k]) for k in places])
+        for values, costs in (
+            (curve.random, curve.random_cost),
+            (curve.oracle, curve.oracle_cost),
+        )
+    ]
+    apart = any(costs != own for _, costs in beside)
+    # Where calls are the cost, a row's name says it.
+    costed = evaluation.cost.unit != ""
+    seeds = [] if curve.lowest is None or curve.highest is None else [curve.lowest, curve.highest]
+    head = ["deferral rate", *([evaluation.cost.label] if costed else []), evaluation.metric.label]
+    head += ["lowest seed", "highest seed"] if seeds else []
+    rows = [
+        [
+            Cell(SHARE.value(curve.deferral_rate[k])),
+            *([Cell(own[row])] if costed else []),
+            *(Cell(quality.value(values[k])) for values in (curve.quality, *seeds)),
+            *(
+                Cell(quality.value(values[k]), f"at {costs[row]}" if apart else "")
+                for values, costs in beside
+            ),
+        ]
+        for row, k in enumerate(places)
+    ]
+    return TextTable(_every(name), [*head, "random deferral", "oracle"], rows)
+
+
+def parts_table(evaluation: Evaluation, curve: CurvePoints, name: str = "") -> TextTable:
+    """A1 and A2 at some of a curve's points, where the metric has them."""
+    quality = quality_form(evaluation.metric)
+    rows = [
+        [
+            Cell(SHARE.value(curve.deferral_rate[k])),
+            *(Cell(quality.value(part[k])) for part in (curve.a1, curve.a2) if part is not None),
+        ]
+        for k in range(0, len(curve.deferral_rate), _EVERY)
+    ]
+    return TextTable(_every(name), ["deferral rate", "A1", "A2"], rows)
+
+
+def _every(name: str) -> str:
+    return f"{name}: every 5% of deferral" if name else "Every 5% of deferral"
 
 
 def _first_rule(evaluation: Evaluation, part: Slice) -> Slice:

@@ -1,6 +1,6 @@
 """Figures for a paper, drawn with matplotlib; computes nothing, knows no page."""
 
-from escalade.simulator.paper.figures import write_figures
+from escalade.simulator.paper.figures import evaluation_figures, write_figures
 from escalade.simulator.paper.fleet import fleet_figures, write_fleet_figures
 from escalade.simulator.paper.inlining import inline_svg
 from escalade.simulator.paper.learning import write_learning_figures
@@ -8,6 +8,7 @@ from escalade.simulator.paper.networks import write_network_figure
 from escalade.simulator.paper.simulation import simulation_figures, write_simulation_figures
 
 __all__ = [
+    "evaluation_figures",
     "fleet_figures",
     "inline_svg",
     "simulation_figures",

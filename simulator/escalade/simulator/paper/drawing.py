@@ -107,6 +107,8 @@ def draw_legend(figure: Figure, lines: Iterable[Line2D]) -> None:
     # What matplotlib was given no label for, it labels with a leading underscore.
     shown = [line for line in lines if not str(line.get_label()).startswith("_")]
     room = figure.get_figwidth()
+    for line in shown:
+        line.set_label(_shortened(str(line.get_label()), int((room - _ENTRY) / _LETTER)))
     for columns in range(len(shown), 0, -1):
         rows = -(-len(shown) // columns)
         longest = [
@@ -116,6 +118,14 @@ def draw_legend(figure: Figure, lines: Iterable[Line2D]) -> None:
         if sum(_ENTRY + _LETTER * length for length in longest) <= room or columns == 1:
             figure.legend(handles=shown, loc="outside upper center", ncols=-(-len(shown) // rows))
             return
+
+
+def _shortened(label: str, letters: int) -> str:
+    """A label that fits, without its middle; a longer one would push its line off the figure."""
+    kept = letters - 1
+    return (
+        label if len(label) <= letters else f"{label[: kept // 2]}…{label[-(kept - kept // 2) :]}"
+    )
 
 
 def _columns(panels: int) -> int:
@@ -175,9 +185,11 @@ def limit_handles() -> list[Line2D]:
 def name_axes(axes: Axes, evaluation: Evaluation) -> None:
     """Names, units and ticks; an error rate's axis is turned round, so that up is better."""
     metric, cost = evaluation.metric, evaluation.cost
-    unit = f" ({cost.unit})" if cost.unit else ""
+    # Shares and seconds have their unit at each tick.
+    ticks = {"": percent_ticks(), "s": seconds_ticks()}
+    unit = "" if cost.unit in ticks else f" ({cost.unit})"
     axes.set(xlabel=cost.label + unit, ylabel=metric.label)
-    axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost.unit else percent_ticks())
+    axes.xaxis.set_major_formatter(ticks.get(cost.unit, count_ticks()))
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     if metric.is_share:
         axes.yaxis.set_major_formatter(percent_ticks())

@@ -1,8 +1,8 @@
-"""Figures for a paper, PNG and SVG, drawn with matplotlib; computes nothing.
+"""Figures of an evaluation, for a paper (PNG, SVG) and for its page; computes nothing.
 
-Sized for a column of a two-column page, text in points as it will be printed, glyphs as
-outlines so that an SVG needs no font. Nothing here touches a display or matplotlib's global
-state, and the same evaluation gives the same files.
+Drawn with matplotlib, sized for a column of a two-column page, text in points as it will be
+printed. A file's glyphs are outlines, so that an SVG needs no font. Nothing here touches a display
+or matplotlib's global state, and the same evaluation gives the same files.
 """
 
 from __future__ import annotations
@@ -51,18 +51,36 @@ def write_figures(folder: Path, evaluation: Evaluation) -> list[Path]:
     `deferral-curve` always; `a1-a2` for a mean metric; `rules` for several rules; `tasks` where
     tasks were evaluated by themselves; `on-device` where artifacts were given.
     """
+    figures = evaluation_figures(evaluation)
+    with rc_context(STYLE):
+        return [path for name, figure in figures.items() for path in save(folder / name, figure)]
+
+
+def evaluation_figures(evaluation: Evaluation, *, apart: bool = False) -> dict[str, Figure]:
+    """By name, as `write_figures` has them.
+
+    Args:
+        evaluation: what is drawn.
+        apart: each panel as a figure without its title: `rules-K` and `task-K`, from 0.
+    """
     whole, tasks = evaluation.slices[0], evaluation.slices[1:]
+    groups = list(evaluation.groups) if len(evaluation.rules) > 1 else []
     with rc_context(STYLE):
         drawn = {"deferral-curve": _deferral_curve(evaluation, whole)}
         if whole.curves[0].a1 is not None:
             drawn["a1-a2"] = _parts(evaluation, whole)
-        if len(evaluation.rules) > 1:
-            drawn["rules"] = _rules(evaluation, whole)
-        if tasks:
-            drawn["tasks"] = _tasks(evaluation, tasks)
+        if apart:
+            panels = {f"rules-{k}": _rules(evaluation, whole, [of]) for k, of in enumerate(groups)}
+            panels |= {f"task-{k}": _tasks(evaluation, [of]) for k, of in enumerate(tasks)}
+            for panel in panels.values():
+                panel.axes[0].set_title("")
+            drawn |= panels
+        else:
+            drawn |= {"rules": _rules(evaluation, whole, groups)} if groups else {}
+            drawn |= {"tasks": _tasks(evaluation, tasks)} if tasks else {}
         if evaluation.on_device:
             drawn["on-device"] = _on_device(evaluation)
-        return [path for name, figure in drawn.items() for path in save(folder / name, figure)]
+        return drawn
 
 
 def _deferral_curve(evaluation: Evaluation, whole: Slice) -> Figure:
@@ -96,9 +114,8 @@ def _parts(evaluation: Evaluation, whole: Slice) -> Figure:
     return figure
 
 
-def _rules(evaluation: Evaluation, whole: Slice) -> Figure:
+def _rules(evaluation: Evaluation, whole: Slice, groups: Sequence[str]) -> Figure:
     """Figure 6 of the CAT paper: a panel for each group."""
-    groups = list(evaluation.groups)
     figure, panels = panel_grid(len(groups))
     for axes, group in zip(panels, groups, strict=True):
         chosen = [curve for curve in whole.curves if curve.group == group]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from escalade.simulator.formats import nominal_seconds
-from escalade.simulator.frames import Frame
+from escalade.simulator.frames import Frame, rows_where
 from escalade.simulator.network import Network
 from escalade.simulator.paper import simulation_figures
 from escalade.simulator.replay import (
@@ -93,16 +93,9 @@ def _charts(simulation: Simulation, frames: dict[str, Frame]) -> list[Chart | No
     for k, network in enumerate(simulation.networks):
         name = f"latency-{k}"
         tables = {f"{name}-table": distribution_table(simulation, network.name)}
-        numbers = _of_network(frames["distribution"], network.name)
+        numbers = rows_where(frames["distribution"], network=network.name)
         found.append(chart(name, _title(network), figures[name], "", tables, numbers))
     return found
-
-
-def _of_network(frame: Frame, network: str) -> Frame:
-    kept = [k for k, name in enumerate(frame.columns["network"]) if name == network]
-    return Frame(
-        frame.name, {key: [column[k] for k in kept] for key, column in frame.columns.items()}
-    )
 
 
 def _title(network: Network) -> str:
