@@ -276,6 +276,15 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     code, out, _ = invoke(*goal, "--p95-ms", "0.01", "--json")
     found = json.loads(out)
     assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
+    # In the goal's own units, where nothing keeps it, too.
+    bill = ("--money-a-day", "1e-9", "--queries-a-day", "1e6", "--price", "cloud-0=5,15")
+    code, out, _ = invoke(*goal, *bill, "--accuracy", "1")
+    assert (code, out.startswith("no thresholds keep every bound; the nearest: ")) == (0, True)
+    assert out.count("money a day") >= 2  # by itself, and beside the last tier alone
+    code, out, _ = invoke(*goal, *bill, "--accuracy", "1", "--json")
+    (one,), (alone,) = (json.loads(out)[name] for name in ("figures", "alone"))
+    assert alone["money_a_day"]["value"] == pytest.approx(2 * 5 + 15)
+    assert one["money_a_day"]["value"] == pytest.approx(1e6 * one["money"]["value"])
     # What replays differ by, plans do: two seconds are enough, a millisecond is not.
     for given in ("2", "0.001"):
         code, out, _ = invoke(
@@ -290,6 +299,7 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
         (("--deadline-s", "-1"), "deadline_s must be above 0; got -1"),
         (("--early", "0"), "--early takes TOKENS or TOKENS,WINDOW, each at least 1; got '0'"),
         (("--degraded", "0.1"), "degraded needs a deadline (--deadline-s)"),
+        (("--quality", "95"), "quality must be in (0, 2], a share: 0.95 is 95 %; got 95"),
     ):
         code, _, err = invoke(*goal, *wrong)
         assert (code, said in " ".join(err.split())) == (2, True), err
