@@ -71,7 +71,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         return Limit(self.quantity, self.limit, self.at_least).missed_by(self.found.value)
 
 
-class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
+class DeployedGroup(msgspec.Struct, frozen=True, kw_only=True):
     """What the queries of one group take in a run of the deployment; seconds, None of nothing."""
 
     group: str
@@ -124,7 +124,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     queries_per_s: float
     calls_per_s: float
     utilisation: float
-    groups: list[GroupRow]
+    groups: list[DeployedGroup]
     energy: list[EnergyRow]
     queries_a_day: float
     price_per_hour: float

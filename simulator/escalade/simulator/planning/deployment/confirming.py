@@ -9,7 +9,13 @@ from escalade.simulator.fleet import RUNS, FleetReport, Took, Trials, run_spec
 from escalade.simulator.planning.deployment.fleet_file import PlannedFleet
 from escalade.simulator.planning.deployment.serving import HOURS, SERVED, Served
 from escalade.simulator.planning.goals import Limit
-from escalade.simulator.planning.planned import Bound, Deployment, Figure, GroupRow, NetworkFigures
+from escalade.simulator.planning.planned import (
+    Bound,
+    DeployedGroup,
+    Deployment,
+    Figure,
+    NetworkFigures,
+)
 from escalade.simulator.planning.search import bound_of
 
 
@@ -134,14 +140,14 @@ def _spent(fleet: PlannedFleet, figures: Sequence[NetworkFigures]) -> Figure | N
     return Figure(value=value, low=low, high=high)
 
 
-def _rows(fleet: PlannedFleet, report: FleetReport) -> list[GroupRow]:
+def _rows(fleet: PlannedFleet, report: FleetReport) -> list[DeployedGroup]:
     """Of each group of the trace, and of all together where there are more."""
     of = {group.name: group.profile for group in fleet.groups}
     rows = [*(one for one in report.groups if one.name in of)]
     if len(report.groups) > 1:
         rows.append(report.together)
     return [
-        GroupRow(
+        DeployedGroup(
             group=one.name,
             network=of.get(one.name),
             devices=one.devices,
