@@ -166,7 +166,7 @@ def test_a_trace_without_the_clouds_answers_serves_a_sweep_of_those_below(
     )
     for run, asked in verbs:
         code, out, err = run(*asked)
-        assert (code, out) == (2, "")
+        assert (code, out, err.count("\n")) == (2, "", 1)
         assert (
             "no query has an answer from tier 'cloud': the trace serves sweeps of 'device' and"
             " 'gateway' alone: --up-to gateway (of `simulate`, `plan` and `evaluate`)" in err
@@ -179,6 +179,9 @@ def test_a_trace_without_the_clouds_answers_serves_a_sweep_of_those_below(
         for kind in ("networks", "figures", "bounds", "slices"):
             # But for the file's name.
             assert str(told.get(kind)).replace("live", "three") == str(same.get(kind))
+    # Before it is said that no query crossed a link which the cascade has.
+    code, _, err = simulate(live, "--profile", "lte", "--profile", "cloud=lan")
+    assert (code, "live.jsonl: no query has an answer from tier 'cloud'" in err) == (2, True)
     fleet = tmp_path / "fleet.toml"
     code, _, err = invoke("plan", live, "--fleet", fleet, "--up-to", "gateway", "--calls", "0.9")
     assert (code, "--up-to is not for --fleet, whose runs read every tier" in err) == (2, True)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from escalade.edge.trace import Trace, TraceRecord, links_of, read_trace
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.recorded.shadow import check_serves
 from escalade.simulator.recorded.shorter import up_to_tier
 
 #: Queries that are kept of a longer trace: some hundred megabytes with their log-probabilities.
@@ -124,12 +125,16 @@ def read_sample(
 
     Raises:
         DataError: see `read_trace`.
-        SimulatorError: `most` is below 1; the trace has no such tier; or nothing in it took any
-            time.
+        SimulatorError: `most` is below 1; the trace has no such tier; no query has every tier's
+            answer; or nothing in it took any time.
     """
     _check(most)
     trace = read_at_most(path, Sample(most, seed), notes, progress, drawn=f"with seed {seed}")
     trace = _up_to(path, trace, up_to)
+    try:
+        check_serves(trace)  # before links are asked for that no query crossed
+    except SimulatorError as error:
+        raise SimulatorError(f"{path}: {error}") from error
     # The answers of `escalade trace` are made many at once, and none is timed.
     if trace.records and not any(map(_is_timed, trace.records)):
         raise SimulatorError(

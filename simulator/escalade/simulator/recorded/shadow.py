@@ -65,10 +65,8 @@ def check_answered(trace: Trace) -> None:
     check_finished(trace)
     for record in trace.records:
         _check_times(record)
-    lacking = sum(None in record.tiers for record in trace.records)
-    if lacking and lacking == len(trace.records):
-        raise SimulatorError(_what_serves(trace))
-    if lacking:
+    check_serves(trace)
+    if lacking := sum(None in record.tiers for record in trace.records):
         raise SimulatorError(
             f"{lacking} of {len(trace.records)} records lack the answer of {_lacking(trace)}, and a"
             " replay needs every tier's answer to every query; record them with `escalade record`"
@@ -99,8 +97,17 @@ def _is_live(trace: Trace) -> bool:
     return bool(kept) and all(None in one.tiers for one in kept)
 
 
+def check_serves(trace: Trace) -> None:
+    """Refuse a trace that has no query which every tier answered; says which sweep it serves.
+
+    Raises:
+        SimulatorError: it has none.
+    """
+    if trace.records and all(None in record.tiers for record in trace.records):
+        raise SimulatorError(_what_serves(trace))
+
+
 def _what_serves(trace: Trace) -> str:
-    """Of a trace that has no query which every tier answered, which of its tiers have some."""
     names = [tier.name for tier in trace.header.tiers]
     silent = [
         f"tier {name!r}"
