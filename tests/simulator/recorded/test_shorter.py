@@ -14,7 +14,8 @@ from escalade.edge.trace import Trace, TraceRecord, write_trace
 from escalade.edge.trace.files import check_record
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.network import Network, get_profile
-from escalade.simulator.recorded import read_sample, up_to_tier
+from escalade.simulator.recorded import read_sample
+from escalade.simulator.recorded.shorter import up_to_tier
 from escalade.simulator.replay.simulation import run_simulation, simulate
 from escalade.simulator.replay.summary import Summary
 

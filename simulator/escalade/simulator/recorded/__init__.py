@@ -21,7 +21,6 @@ from escalade.simulator.recorded.prices import has_price, hour_words, is_priced,
 from escalade.simulator.recorded.sampling import MOST_QUERIES, read_sample, read_shared_sample
 from escalade.simulator.recorded.scores import RECORDED, Rule, rule_name, scores_of
 from escalade.simulator.recorded.shadow import answered, check_answered
-from escalade.simulator.recorded.shorter import up_to_tier
 from escalade.simulator.recorded.tiers import Bools, Floats, RecordedTier, tiers_of
 
 __all__ = [
@@ -54,6 +53,5 @@ __all__ = [
     "seconds",
     "tiers_of",
     "undrafted_seconds",
-    "up_to_tier",
     "with_prices",
 ]
