@@ -218,7 +218,8 @@ def _class(one: type, met: dict[str, type], *, titled: bool = False) -> Iterator
     names = getattr(one, "__struct_fields__", None) or tuple(one.__annotations__)
     for hint in get_type_hints(one).values():
         for inner in _classes(hint):
-            met.setdefault(inner.__name__, inner)
+            if (other := met.setdefault(inner.__name__, inner)) is not inner:
+                raise LookupError(f"{other} and {inner} have one name: one would be left out")
     first = (inspect.getdoc(one) or "").partition("\n\n")[0]
     yield f"`said` is a {one.__name__}. {first}" if titled else first
     rows = ((key, kind, meaning) for key, kind, _, meaning in _fields(one, names))

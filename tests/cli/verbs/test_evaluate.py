@@ -361,7 +361,7 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("file of a group", ["a={tmp}/nowhere.jsonl"], "nowhere.jsonl"),
     ("router", ["{xent1}", "--router", "{tmp}/nowhere.json"], "nowhere.json"),
     ("twice", ["a={xent1}", "a={tmp}/../{tmp.name}/xent1.jsonl"], "xent1.jsonl: given twice"),
-    ("large answers", ["{alone}"], "60 of 60 records lack the answer of tier 'cloud'"),
+    ("large answers", ["{alone}"], "from tier 'cloud': the trace serves no sweep; record"),
     ("references", ["{bare}", "--metric", "per"], "60 of 60 records have no references"),
     ("strangers", ["{xent1}", "{other}"], "no query is in every trace"),
 ]

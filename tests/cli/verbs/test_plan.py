@@ -138,10 +138,17 @@ def test_a_device_in_place_of_the_recorder_is_written_with_its_scale(
         "plan", trace, "--fleet", fleet, "--battery-share", 0.05, *asked, "--json"
     )
     assert (code, err) == (0, "")
-    bounds = [one for one in json.loads(said)["bounds"] if one["quantity"] == "joules"]
+    planned = json.loads(said)
+    assert [one["quantity"] for one in planned["bounds"]] == ["battery_share", "battery_share"]
     # Of each group's own queries: 20 an hour, and three recorded ones that come every 50 s.
-    for bound, a_day in zip(bounds, (20 * 24, 3 * 86_400 / 50), strict=True):
-        assert bound["limit"] == pytest.approx(0.05 * 15 * 3600 / a_day)
+    for bound, of_group, a_day in zip(
+        planned["bounds"], planned["figures"], (20 * 24, 3 * 86_400 / 50), strict=True
+    ):
+        assert (bound["group"], bound["limit"]) == (of_group["group"], 0.05)
+        assert bound["found"] == of_group["battery_share"]
+        taken = of_group["joules"]["value"] * a_day / (15 * 3600)
+        assert bound["found"]["value"] == pytest.approx(taken)
+        assert of_group["money_a_day"] is None
     groups = tomllib.loads(out.read_text())["groups"]
     assert [one.get("scale") for one in groups] == [3.0, 3.0, None]
     assert [one.get("device") for one in groups] == ["phone", "phone", None]

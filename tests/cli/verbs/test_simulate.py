@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from escalade.edge.trace import (
     TierInfo,
     TraceHeader,
     TraceRecord,
+    read_trace,
     write_trace,
 )
 
@@ -146,6 +148,45 @@ def test_three_tiers_with_a_profile_for_each_link(simulate: Invoke, three: Path)
     assert [row["network"] for row in found["networks"]] == ["lte, gateway=lan"]
 
 
+def test_a_trace_without_the_clouds_answers_serves_a_sweep_of_those_below(
+    simulate: Invoke, invoke: Invoke, three: Path, tmp_path: Path
+) -> None:
+    """What is refused is told what to ask for instead, and that is what a shorter trace gives."""
+    whole = read_trace(three)
+    cut = [
+        msgspec.structs.replace(record, tiers=[*record.tiers[:2], None]) for record in whole.records
+    ]
+    live = tmp_path / "live.jsonl"
+    write_trace(live, whole.header, cut)
+    goal = ("--profile", "lte", "--calls", "0.9")
+    verbs = (
+        (simulate, (live, "--profile", "lte")),
+        (invoke, ("plan", live, *goal)),
+        (invoke, ("evaluate", live, "--resamples", 5)),
+    )
+    for run, asked in verbs:
+        code, out, err = run(*asked)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert (
+            "no query has an answer from tier 'cloud': the trace serves sweeps of 'device' and"
+            " 'gateway' alone: --up-to gateway (of `simulate`, `plan` and `evaluate`)" in err
+        )
+        code, out, err = run(*asked, "--up-to", "gateway", "--json")
+        assert (code, err) == (0, "")
+        told = json.loads(out)
+        of_whole = (three if one == live else one for one in asked)
+        same = json.loads(run(*of_whole, "--up-to", "gateway", "--json")[1])
+        for kind in ("networks", "figures", "bounds", "slices"):
+            # But for the file's name.
+            assert str(told.get(kind)).replace("live", "three") == str(same.get(kind))
+    # Before it is said that no query crossed a link which the cascade has.
+    code, _, err = simulate(live, "--profile", "lte", "--profile", "cloud=lan")
+    assert (code, "live.jsonl: no query has an answer from tier 'cloud'" in err) == (2, True)
+    fleet = tmp_path / "fleet.toml"
+    code, _, err = invoke("plan", live, "--fleet", fleet, "--up-to", "gateway", "--calls", "0.9")
+    assert (code, "--up-to is not for --fleet, whose runs read every tier" in err) == (2, True)
+
+
 MISTAKES: list[tuple[str, list[str], str]] = [
     ("profile", ["{two}", "--profile", "mars"], "got 'mars'"),
     ("link", ["{three}", "--profile", "gatway=lan"], "got 'gatway'; did you mean 'gateway'?"),
@@ -162,6 +203,23 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("hour", ["{two}", "--price-per-hour", "cloud-0=-2"], "must be finite and >= 0; got -2"),
     ("no hour", ["{two}", "--price-per-hour", "cloud-0"], "'cloud-0' is no price of an hour: give"),
     ("one tier", ["{one}"], "one: a replay needs at least 2 tiers; the trace has 1: device"),
+    ("no tier", ["{three}", "--up-to", "gatway"], "got 'gatway'; did you mean 'gateway'?"),
+    ("one is left", ["{three}", "--up-to", "device"], "--up-to must be one of gateway, cloud; got"),
+    (
+        "link above",
+        ["{three}", "--up-to", "gateway", "--profile", "cloud=lte", "--profile", "lan"],
+        "got 'cloud'",
+    ),
+    (
+        "price above",
+        ["{three}", "--up-to", "gateway", "--price", "cloud-0=1,2"],
+        "must be one of device-0, device-1, device-2, gateway-0; got 'cloud-0'",
+    ),
+    (
+        "thresholds of all",
+        ["{three}", "--up-to", "gateway", "--threshold", "0.3,0.5"],
+        "three: thresholds must be 1",
+    ),
     ("no file", ["{tmp}/nowhere.jsonl"], "nowhere.jsonl"),
 ]
 
@@ -221,6 +279,15 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
     code, out, _ = invoke(*goal, "--p95-ms", "0.01", "--json")
     found = json.loads(out)
     assert (code, found["met"], len(found["thresholds"])) == (0, False, 2)
+    # In the goal's own units, where nothing keeps it, too.
+    bill = ("--money-a-day", "1e-9", "--queries-a-day", "1e6", "--price", "cloud-0=5,15")
+    code, out, _ = invoke(*goal, *bill, "--accuracy", "1")
+    assert (code, out.startswith("no thresholds keep every bound; the nearest: ")) == (0, True)
+    assert out.count("money a day") >= 2  # by itself, and beside the last tier alone
+    code, out, _ = invoke(*goal, *bill, "--accuracy", "1", "--json")
+    (one,), (alone,) = (json.loads(out)[name] for name in ("figures", "alone"))
+    assert alone["money_a_day"]["value"] == pytest.approx(2 * 5 + 15)
+    assert one["money_a_day"]["value"] == pytest.approx(1e6 * one["money"]["value"])
     # What replays differ by, plans do: two seconds are enough, a millisecond is not.
     for given in ("2", "0.001"):
         code, out, _ = invoke(
@@ -235,6 +302,7 @@ def test_a_plan_says_thresholds_or_that_there_are_none(invoke: Invoke, three: Pa
         (("--deadline-s", "-1"), "deadline_s must be above 0; got -1"),
         (("--early", "0"), "--early takes TOKENS or TOKENS,WINDOW, each at least 1; got '0'"),
         (("--degraded", "0.1"), "degraded needs a deadline (--deadline-s)"),
+        (("--quality", "95"), "quality must be in (0, 2], a share: 0.95 is 95 %; got 95"),
     ):
         code, _, err = invoke(*goal, *wrong)
         assert (code, said in " ".join(err.split())) == (2, True), err

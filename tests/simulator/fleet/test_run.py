@@ -66,7 +66,7 @@ def test_a_trace_that_lacks_answers_is_named(
     trace = make_trace([0.1, 0.9], [True, True], [True, True])
     write_trace(tmp_path / "t.jsonl", trace.header, [without_answer(trace.records[0], 1)])
     text = fleet()
-    with pytest.raises(SimulatorError, match=r"t.jsonl: 1 of 1 records lack the answer of tier"):
+    with pytest.raises(SimulatorError, match=r"t.jsonl: no query has an answer from tier 'cloud'"):
         run(tmp_path, text[: text.index("answers")] + 'trace = "t.jsonl"\n')
     # As in a replay, of which a fleet's queries are: the others serve it, and that is said.
     some = [without_answer(trace.records[0], 1), trace.records[1]]

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -157,6 +158,8 @@ def test_each_aim_is_least_where_it_is_asked_for(trace: Trace, minimise: str) ->
             (0.0, -1.0, math.nan, math.inf),
         ),
         ("accuracy", 1.1),
+        ("quality", 2.1),
+        ("quality", 95),
         ("calls", 2.0),
         ("minimise", "all"),
     ],
@@ -178,7 +181,7 @@ def test_a_share_of_the_battery_is_kept_by_calling_less(trace: Trace) -> None:
     )
     assert found.met
     _, bound = found.bounds
-    assert (bound.quantity, bound.limit) == ("joules", pytest.approx(5.4))
+    assert (bound.quantity, bound.limit) == ("battery_share", 0.05)
     (one,), (alone,) = found.figures, found.alone
     assert one.joules is not None
     assert alone.joules is not None
@@ -186,10 +189,22 @@ def test_a_share_of_the_battery_is_kept_by_calling_less(trace: Trace) -> None:
     computed_j = 2.0 * 0.012  # the device's mean of 10 to 14 ms
     assert one.joules.value == pytest.approx(12.76 * one.calls.value + computed_j, abs=2e-3)
     assert lines_of(found)
-    assert tables_of(found)[1].head[-1] == "J a query"
-    # A thousandth of the charge is not enough for as many right answers.
+    assert tables_of(found)[1].head[-2:] == ["J a query", "of the battery"]
+    # A thousandth of the charge is too little for as many right answers; the nearest says more.
     none = Goal(quality=0.9, **(BATTERY | {"battery_share": 0.001}))
-    assert not make_plan(trace, [LTE], none, setting=setting, choices=50).met
+    nearest = make_plan(trace, [LTE], none, setting=setting, choices=50)
+    assert not nearest.met
+    assert bound.found == one.battery_share
+    for each in (one, alone, *nearest.figures):
+        assert each.joules is not None
+        assert each.battery_share is not None
+        assert msgspec.structs.astuple(each.battery_share) == pytest.approx(
+            [500 * joules / (15 * 3600) for joules in msgspec.structs.astuple(each.joules)]
+        )
+        assert each.money_a_day is None
+    known = plan(trace, quality=0.9)
+    assert "money a day" not in tables_of(known)[1].head
+    assert (known.figures[0].battery_share, known.figures[0].money_a_day) == (None, None)
 
 
 def test_money_a_day_counts_what_links_take(make_trace: MakeTrace) -> None:
@@ -204,6 +219,23 @@ def test_money_a_day_counts_what_links_take(make_trace: MakeTrace) -> None:
     assert 0.4 < alone.money.value < 0.6
     assert figures.money.value == pytest.approx(figures.calls.value * alone.money.value, rel=0.02)
     assert found.met
+    # In the goal's own units, of a plan and of the nearest where there is none.
+    nearest = make_plan(
+        free, [metered], Goal(money_a_day=1e-3, queries_a_day=1000.0, accuracy=1.0, calls=0.5),
+        choices=50,
+    )  # fmt: skip
+    for one in (figures, alone, *nearest.figures):
+        assert one.money is not None
+        assert one.money_a_day is not None
+        assert msgspec.structs.astuple(one.money_a_day) == pytest.approx(
+            [1000 * money for money in msgspec.structs.astuple(one.money)]
+        )
+    (bound,) = found.bounds
+    assert (bound.quantity, bound.limit, bound.found) == ("money_a_day", 100.0, figures.money_a_day)
+    goals, does = tables_of(found)
+    assert [cell.text for cell in goals.rows[0]][:3] == ["money a day", "m", "at most 100"]
+    shown = [row[does.head.index("money a day")].text for row in does.rows]
+    assert shown == [goals.rows[0][3].text, f"{1000 * alone.money.value:.0f}"]
 
 
 LOSSY = Network(Profile(name="lossy", rtt_ms=80, jitter_ms=40, loss=0.05, source="made up"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from escalade.edge.trace import Hop, MemberCall, Trace, TraceRecord
 from escalade.simulator.curves.split import split_at
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded.shadow import answered
+from escalade.simulator.recorded.shorter import up_to_tier
 from escalade.simulator.recorded.tiers import tiers_of
 
 
@@ -45,8 +47,45 @@ def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
     # Where that is all, there is nothing to leave in: what needs the answers says so.
     none = Trace(trace.header, [without_answer(record, 1) for record in whole])
     assert answered("t", none, notes) is none
-    with pytest.raises(SimulatorError, match="5 of 5 records lack the answer of tier 'tier1'"):
+    with pytest.raises(SimulatorError, match="no query has an answer from tier 'tier1': "):
         tiers_of(none)
+    with pytest.raises(SimulatorError, match="1 of 5 records lack the answer of tier 'tier1'"):
+        tiers_of(Trace(trace.header, [without_answer(whole[0], 1), *whole[1:]]))
+
+
+@pytest.mark.parametrize(
+    ("lacking", "says"),
+    [
+        ([[3]], "no query has an answer from tier 'tier3': the trace serves sweeps of 'tier0',"
+        " 'tier1' and 'tier2' alone: --up-to tier2 (of `simulate`, `plan` and `evaluate`)"),
+        ([[2]], "no query has an answer from tier 'tier2': the trace serves sweeps of 'tier0' and"
+        " 'tier1' alone: --up-to tier1 (of"),
+        ([[2, 3]], "from tier 'tier2' or tier 'tier3': the trace serves sweeps of 'tier0' and"),
+        ([[1]], "from tier 'tier1': the trace serves no sweep; record one with `escalade record`"),
+        ([[0]], "from tier 'tier0': the trace serves no sweep; "),
+        # Of each tier there are some, and of all nobody has.
+        ([[2], [3]], "from each of 'tier0', 'tier1', 'tier2' and 'tier3': the trace serves sweeps"
+        " of 'tier0', 'tier1' and 'tier2' alone: --up-to tier2 "),
+        ([[1], [0, 3]], "'tier3': the trace serves no sweep; "),
+    ],
+)  # fmt: skip
+def test_a_trace_that_no_query_is_whole_of_says_which_sweep_it_serves(
+    make_cascade: Callable[..., Trace],
+    without_answer: Callable[..., TraceRecord],
+    lacking: list[list[int]],
+    says: str,
+) -> None:
+    trace = make_cascade([1, 1, 1, 1], 6)
+    records = []
+    for k, record in enumerate(trace.records):
+        records.append(reduce(without_answer, lacking[k % len(lacking)], record))
+    with pytest.raises(SimulatorError) as refusal:
+        tiers_of(Trace(trace.header, records))
+    assert says in str(refusal.value)
+    # And it does serve that sweep.
+    if "--up-to" in says:
+        cut = up_to_tier(Trace(trace.header, records), str(refusal.value).split("--up-to ")[1][:5])
+        assert tiers_of(answered("t", cut, []))
 
 
 def test_a_live_log_says_that_it_serves_a_sweep_of_what_was_sent_on(

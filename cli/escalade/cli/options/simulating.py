@@ -138,6 +138,15 @@ def _room_of(text: str) -> Room:
     return room
 
 
+UpToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--up-to",
+        metavar="TIER",
+        help="Read the trace as that of the cascade that ends at this tier; those above are left"
+        " out.",
+    ),
+]
 SampleOption = Annotated[
     int,
     typer.Option(

@@ -18,6 +18,7 @@ from escalade.cli.options import (
     SampleOption,
     SeedOption,
     TablesOption,
+    UpToOption,
     hour_prices_of,
     prices_of,
 )
@@ -110,6 +111,7 @@ def evaluate(
     resamples: Annotated[
         int, typer.Option("--resamples", help="Bootstrap resamples for the intervals.")
     ] = 1000,
+    up_to: UpToOption = None,
     sample: SampleOption = 100_000,
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -150,7 +152,9 @@ def evaluate(
         groups = {
             name: [
                 with_prices(
-                    read_shared_sample(path, sample, seed, notes, tick), prices, hour_prices
+                    read_shared_sample(path, sample, seed, notes, tick, up_to=up_to),
+                    prices,
+                    hour_prices,
                 )
                 for path in paths
             ]

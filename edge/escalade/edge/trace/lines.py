@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from escalade.edge.base.validation import explain
+from escalade.edge.base import explain
 from escalade.edge.trace.schema import Line
 
 L = TypeVar("L", bound=Line)

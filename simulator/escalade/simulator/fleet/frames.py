@@ -12,7 +12,7 @@ from escalade.simulator.fleet.report import (
     FleetRun,
     GatewayRow,
     GroupRow,
-    Percentiles,
+    LatencyPercentiles,
     WindowRow,
 )
 from escalade.simulator.frames import Frame, Value, frame_of
@@ -20,7 +20,7 @@ from escalade.simulator.frames import Frame, Value, frame_of
 #: Shares of the queries whose latency a distribution says.
 _SHARES = [*np.linspace(0, 0.99, 100).tolist(), 0.995, 0.999, 0.9999, 1.0]
 
-_TIMES = Percentiles.__struct_fields__
+_TIMES = LatencyPercentiles.__struct_fields__
 
 
 def frames_of(run: FleetRun) -> list[Frame]:

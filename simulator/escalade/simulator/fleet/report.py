@@ -40,7 +40,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     """One row of a table."""
 
 
-class Percentiles(_Row, frozen=True):
+class LatencyPercentiles(_Row, frozen=True):
     """A distribution in brief, seconds; but for the mean within 0.2 %."""
 
     count: int
@@ -65,13 +65,13 @@ class GroupRow(_Row, frozen=True):
     degraded: int
     dropped: int
     #: From when a query came to its answer; None where there is none. Those dropped are left out.
-    latency: Percentiles | None
+    latency: LatencyPercentiles | None
     #: Of the cloud's answers.
-    latency_deferred: Percentiles | None
+    latency_deferred: LatencyPercentiles | None
     #: By a gateway, its gate letting it stand.
     at_gateway: int
     #: Of these.
-    latency_at_gateway: Percentiles | None
+    latency_at_gateway: LatencyPercentiles | None
 
 
 class GatewayRow(_Row, frozen=True):
@@ -260,7 +260,7 @@ def _group_row(name: str, groups: Sequence[Group], histogram: Ints, sums: Floats
     kept = _with_answer(groups, histogram)
     answered, deferred, degraded, at_gateway = counts.sum(axis=0).tolist()
 
-    def took(outcome: int) -> Percentiles | None:
+    def took(outcome: int) -> LatencyPercentiles | None:
         return _percentiles(histogram[:, outcome].sum(axis=0), float(sums[:, outcome].sum()))
 
     dropped = int((counts - kept.sum(axis=2)).sum())
@@ -288,12 +288,12 @@ def _with_answer(groups: Sequence[Group], counts: NDArray[Number]) -> NDArray[Nu
     return kept
 
 
-def _percentiles(counts: Ints, sum_s: float) -> Percentiles | None:
+def _percentiles(counts: Ints, sum_s: float) -> LatencyPercentiles | None:
     count = int(counts.sum())
     if not count:
         return None
     p50, p90, p95, p99, p99_9 = (quantile(counts, share) for share in (0.5, 0.9, 0.95, 0.99, 0.999))
-    return Percentiles(
+    return LatencyPercentiles(
         count=count, mean=sum_s / count, p50=p50, p90=p90, p95=p95, p99=p99, p99_9=p99_9
     )
 

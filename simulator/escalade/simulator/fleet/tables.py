@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from escalade.simulator.devices import energy_tables
 from escalade.simulator.fleet.replicas import RUNS, Capacity
-from escalade.simulator.fleet.report import FleetReport, GatewayRow, GroupRow, Percentiles
+from escalade.simulator.fleet.report import FleetReport, GatewayRow, GroupRow, LatencyPercentiles
 from escalade.simulator.formats import (
     Cell,
     TextTable,
@@ -114,7 +114,7 @@ def _outcomes(rows: list[GroupRow]) -> TextTable:
 
 
 def _latencies(rows: list[GroupRow]) -> TextTable:
-    def cells(found: Percentiles | None) -> list[Cell]:
+    def cells(found: LatencyPercentiles | None) -> list[Cell]:
         if found is None:
             return [Cell(_NONE)] * 6
         values = (found.mean, found.p50, found.p90, found.p95, found.p99, found.p99_9)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.trace import Trace
-from escalade.simulator.planning.goals import Objective, Quantity
-from escalade.simulator.planning.planned import Figure, Figures
+from escalade.simulator.planning.goals import Day, Objective, Quantity
+from escalade.simulator.planning.planned import Figure, NetworkFigures
 from escalade.simulator.recorded import Floats, flops, is_priced, money
 from escalade.simulator.replay import Course, Replay, spared_flops
 
@@ -39,6 +39,7 @@ class Outcome:
         money: `(N,)` of members and links; None without prices.
         joules: `(N,)` of the device; None where a part is not known.
         flops: `(N,)`; None where a member has no parameters.
+        day: of which they are.
     """
 
     seconds: Floats
@@ -49,6 +50,7 @@ class Outcome:
     money: Floats | None
     joules: Floats | None
     flops: Floats | None
+    day: Day
 
     def of(self, quantity: Quantity | Objective) -> float:
         """A number over all queries; NaN where it cannot be told."""
@@ -69,6 +71,10 @@ class Outcome:
                 values = self.correct
             case "degraded" | "money" | "joules" | "flops":
                 values = getattr(self, quantity)
+            case "money_a_day":
+                values = _times(self.money, self.day.queries)
+            case "battery_share":
+                values = _times(self.joules, self.day.battery_a_joule)
             case "quality":
                 if self.correct is None or self.last_correct is None:
                     return np.full(len(places), np.nan)
@@ -88,7 +94,12 @@ class Measured:
     """The queries of a trace on networks, or of groups of a fleet, whatever the thresholds."""
 
     def __init__(
-        self, trace: Trace, courses: list[Course], groups: Sequence[str] | None = None
+        self,
+        trace: Trace,
+        courses: list[Course],
+        groups: Sequence[str] | None = None,
+        *,
+        days: Sequence[Day] | None = None,
     ) -> None:
         """Measure nothing yet.
 
@@ -96,10 +107,12 @@ class Measured:
             trace: every tier's answer to every query.
             courses: of it, on each network.
             groups: of a fleet, each on one of these; None: there is no fleet.
+            days: of each of these; None: no bound is of a day.
         """
         self.tiers = tiers = courses[0].tiers
         self.courses = courses
         self._groups: Sequence[str | None] = groups or [None] * len(courses)
+        self._days = days or [Day()] * len(courses)
         self._money = [tier.at_levels(money) for tier in tiers] if is_priced(trace.header) else None
         members = [member for tier in tiers for member in tier.info.members]
         known = all(member.parameters for member in members)
@@ -123,7 +136,7 @@ class Measured:
     def at(self, thresholds: Sequence[float]) -> list[Outcome]:
         """Of each network."""
         found = []
-        for course in self.courses:
+        for course, day in zip(self.courses, self._days, strict=True):
             replay = Replay.of(course, thresholds)
             climb = replay.climb
             right = course.correct
@@ -141,6 +154,7 @@ class Measured:
                     ),
                     joules=replay.joules,
                     flops=None if self._flops is None else _written(replay, self._flops),
+                    day=day,
                 )
             )
         return found
@@ -167,11 +181,12 @@ class Measured:
                 ),
                 joules=course.spending.alone_j,
                 flops=None if self._flops is None else self._flops[-1][-1],
+                day=day,
             )
-            for course in self.courses
+            for course, day in zip(self.courses, self._days, strict=True)
         ]
 
-    def figures(self, outcomes: Sequence[Outcome]) -> list[Figures]:
+    def figures(self, outcomes: Sequence[Outcome]) -> list[NetworkFigures]:
         """With intervals, by network."""
         drawn: list[dict[Quantity, list[Floats]]] = [
             {name: [] for name in _SHOWN if np.isfinite(one.of(name))} for one in outcomes
@@ -186,7 +201,7 @@ class Measured:
         ):
             known = {name: _figure(one.of(name), found) for name, found in of_one.items()}
             rows.append(
-                Figures(
+                NetworkFigures(
                     network=course.network.name,
                     group=group,
                     p50_s=known["p50_s"],
@@ -198,7 +213,9 @@ class Measured:
                     quality=known.get("quality"),
                     degraded=known.get("degraded"),
                     money=known.get("money"),
+                    money_a_day=known.get("money_a_day"),
                     joules=known.get("joules"),
+                    battery_share=known.get("battery_share"),
                 )
             )
         return rows
@@ -208,6 +225,10 @@ def _written(replay: Replay, whole: Sequence[Floats]) -> Floats:
     """FLOPs of each query `(N,)`, less those of tokens that early deferral spares."""
     spent = replay.climb.spent(whole)
     return spent if replay.spared is None else spent - spared_flops(replay)
+
+
+def _times(values: Floats | None, many: float | None) -> Floats | None:
+    return None if values is None or many is None else values * many
 
 
 def _added(members: Floats | None, links: Floats | None) -> Floats | None:

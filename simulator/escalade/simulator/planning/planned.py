@@ -16,7 +16,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class NetworkFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What a choice of thresholds does on one network, in seconds, shares, and by the query."""
 
     network: str
@@ -36,8 +36,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     quality: Figure | None
     #: Of members and links; None where none of them has a price.
     money: Figure | None
+    #: Of as many queries as the goal is for; None without a bound of it, and of a fleet, whose
+    #: deployment says it.
+    money_a_day: Figure | None
     #: Of the device's battery; None where its power, or the energy of a link, is not known.
     joules: Figure | None
+    #: Share of it that these are, of as many queries in a day as the goal is for; may be above 1.
+    #: None without a bound of it.
+    battery_share: Figure | None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +71,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
         return Limit(self.quantity, self.limit, self.at_least).missed_by(self.found.value)
 
 
-class GroupRow(msgspec.Struct, frozen=True, kw_only=True):
+class DeployedGroup(msgspec.Struct, frozen=True, kw_only=True):
     """What the queries of one group take in a run of the deployment; seconds, None of nothing."""
 
     group: str
@@ -118,7 +124,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     queries_per_s: float
     calls_per_s: float
     utilisation: float
-    groups: list[GroupRow]
+    groups: list[DeployedGroup]
     energy: list[EnergyRow]
     queries_a_day: float
     price_per_hour: float
@@ -159,9 +165,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tried: int
     chosen_by: int
     confirmed_by: int
-    figures: list[Figures]
+    figures: list[NetworkFigures]
     bounds: list[Bound]
-    alone: list[Figures]
+    alone: list[NetworkFigures]
     deployment: Deployment | None
     notes: list[str]
 

@@ -51,7 +51,11 @@ def make_plan(
     whole = answered("trace", trace, notes)
     check_answered(whole)
     first, second = (
-        Measured(half, Course.of(tiers_of(half), networks, seed=seed, setting=setting))
+        Measured(
+            half,
+            Course.of(tiers_of(half), networks, seed=seed, setting=setting),
+            days=[goal.day] * len(networks),
+        )
         for half in halves_of(whole, seed)
     )
     for half in (first, second):
@@ -138,13 +142,15 @@ def check_known(goal: Goal, measured: Measured, but: Collection[str] = ()) -> No
         PlanError: names it, and what it needs.
     """
     _check_energy(goal, measured)
+    priced = "the price of at least 1 member (--price) or link"
     needs = {
         "quality": "judged answers (references) of every query, and in each half of them one of the"
         " last tier's that is right",
         "accuracy": "judged answers (references) of every query",
         "errors": "judged answers (references) of every query",
         "degraded": "a deadline (--deadline-s)",
-        "money": "the price of at least 1 member (--price) or link",
+        "money": priced,
+        "money_a_day": priced,
         "flops": "the parameters of every member",
         "replicas": "a fleet (--fleet)",
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from escalade.simulator.devices import energy_tables
 from escalade.simulator.formats import Cell, TextTable, count, nominal_seconds, percent, seconds
 from escalade.simulator.formats import three_digits as number
-from escalade.simulator.planning.planned import Bound, Deployment, Figure, Figures, Plan
+from escalade.simulator.planning.planned import Bound, Deployment, Figure, NetworkFigures, Plan
 
 _NONE = "\N{EN DASH}"
 _NAMES = {
@@ -23,7 +23,17 @@ _NAMES = {
     "money": "money a query",
     "joules": "J a query, of the device",
     "money_a_day": "money a day",
+    "battery_share": "of the battery",
 }
+#: Columns that a table has where there is something to say: of what, and how it is written.
+_WHERE_KNOWN: list[
+    tuple[str, Callable[[NetworkFigures], Figure | None], Callable[[float], str]]
+] = [
+    (_NAMES["money_a_day"], lambda one: one.money_a_day, number),
+    (_NAMES["degraded"], lambda one: one.degraded, percent),
+    ("J a query", lambda one: one.joules, number),
+    (_NAMES["battery_share"], lambda one: one.battery_share, percent),
+]
 _LEAST = {"errors": "wrong answers", "p95": "the 95th percentile", "mean": "the mean latency"}
 
 
@@ -71,14 +81,11 @@ def tables_of(plan: Plan) -> list[TextTable]:
         for cells in map(_figures, itertools.cycle(("cascade", "last tier alone")), _pairs(plan))
     ]
     head = ["", place, "p50", "p95", "p99", "mean", "calls", "right", "money a query"]
-    if any(one.degraded is not None for one in plan.figures):
-        head.append("degraded")
-        for cells, one in zip(rows, _pairs(plan), strict=True):
-            cells.append(Cell(_maybe(one.degraded, percent)))
-    if any(one.joules is not None for one in plan.figures):
-        head.append("J a query")
-        for cells, one in zip(rows, _pairs(plan), strict=True):
-            cells.append(Cell(_maybe(one.joules, number)))
+    for name, figure_of, shown in _WHERE_KNOWN:
+        if any(figure_of(one) is not None for one in plan.figures):
+            head.append(name)
+            for cells, one in zip(rows, _pairs(plan), strict=True):
+                cells.append(Cell(_maybe(figure_of(one), shown)))
     tables = [bounds, TextTable(f"{alone}, {other}", head, rows)]
     if plan.deployment is not None:
         tables[1:1] = [_fleet(plan.deployment), *energy_tables(plan.deployment.energy)]
@@ -145,7 +152,7 @@ def _fleet(deployment: Deployment) -> TextTable:
     )
 
 
-def _pairs(plan: Plan) -> list[Figures]:
+def _pairs(plan: Plan) -> list[NetworkFigures]:
     """Of each network the cascade's, then those of the last tier alone."""
     return [one for pair in zip(plan.figures, plan.alone, strict=True) for one in pair]
 
@@ -169,7 +176,7 @@ def _shown(quantity: str, *, nominal: bool = False) -> Callable[[float], str]:
     return number if quantity in {"money", "joules", "money_a_day"} else percent
 
 
-def _figures(name: str, one: Figures) -> list[str]:
+def _figures(name: str, one: NetworkFigures) -> list[str]:
     return [
         name,
         one.group or one.network,

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from escalade.edge.trace import Trace, TraceRecord, links_of, read_trace
 from escalade.simulator.errors import SimulatorError
+from escalade.simulator.recorded.shadow import check_serves
+from escalade.simulator.recorded.shorter import up_to_tier
 
 #: Queries that are kept of a longer trace: some hundred megabytes with their log-probabilities.
 MOST_QUERIES = 100_000
@@ -109,16 +111,30 @@ def _is_timed(record: TraceRecord) -> bool:
 
 
 def read_sample(
-    path: Path, most: int, seed: int, notes: list[str], progress: Progress | None = None
+    path: Path,
+    most: int,
+    seed: int,
+    notes: list[str],
+    progress: Progress | None = None,
+    *,
+    up_to: str | None = None,
 ) -> Trace:
     """A trace that is to be replayed, or so many of its queries; see `read_at_most`.
 
+    With `up_to` that of the cascade that ends at this tier, see `up_to_tier`.
+
     Raises:
         DataError: see `read_trace`.
-        SimulatorError: `most` is below 1; or nothing in the trace took any time.
+        SimulatorError: `most` is below 1; the trace has no such tier; no query has every tier's
+            answer; or nothing in it took any time.
     """
     _check(most)
     trace = read_at_most(path, Sample(most, seed), notes, progress, drawn=f"with seed {seed}")
+    trace = _up_to(path, trace, up_to)
+    try:
+        check_serves(trace)  # before links are asked for that no query crossed
+    except SimulatorError as error:
+        raise SimulatorError(f"{path}: {error}") from error
     # The answers of `escalade trace` are made many at once, and none is timed.
     if trace.records and not any(map(_is_timed, trace.records)):
         raise SimulatorError(
@@ -129,17 +145,26 @@ def read_sample(
 
 
 def read_shared_sample(
-    path: Path, most: int, seed: int, notes: list[str], progress: Progress | None = None
+    path: Path,
+    most: int,
+    seed: int,
+    notes: list[str],
+    progress: Progress | None = None,
+    *,
+    up_to: str | None = None,
 ) -> Trace:
     """A trace that is held against others, or so many of its queries; see `read_at_most`.
 
+    With `up_to` that of the cascade that ends at this tier, see `up_to_tier`.
+
     Raises:
         DataError: see `read_trace`.
-        SimulatorError: `most` is below 1.
+        SimulatorError: `most` is below 1, or the trace has no such tier.
     """
     _check(most)
     drawn = f"by their ids with seed {seed}"
-    return read_at_most(path, SharedSample(most, seed), notes, progress, drawn=drawn)
+    trace = read_at_most(path, SharedSample(most, seed), notes, progress, drawn=drawn)
+    return _up_to(path, trace, up_to)
 
 
 def read_at_most(
@@ -168,6 +193,13 @@ def read_at_most(
             f"{path.name}: {len(trace.records):,} of {sample.seen:,} queries, drawn {drawn}"
         )
     return trace
+
+
+def _up_to(path: Path, trace: Trace, tier: str | None) -> Trace:
+    try:
+        return up_to_tier(trace, tier)
+    except SimulatorError as error:
+        raise SimulatorError(f"{path}: {error}") from error
 
 
 def _check(most: int) -> None:

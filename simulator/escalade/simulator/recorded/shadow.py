@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 import msgspec
 
 from escalade.edge.trace import Trace, TraceRecord, links_of
@@ -9,6 +12,8 @@ from escalade.simulator.errors import SimulatorError
 
 #: Twelve days, where the bins of a fleet's latencies end: sums and squares of those stay numbers.
 _MOST_S = 1e6
+#: A gate, and what it defers to.
+_LEAST_TIERS = 2
 
 
 def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
@@ -60,6 +65,7 @@ def check_answered(trace: Trace) -> None:
     check_finished(trace)
     for record in trace.records:
         _check_times(record)
+    check_serves(trace)
     if lacking := sum(None in record.tiers for record in trace.records):
         raise SimulatorError(
             f"{lacking} of {len(trace.records)} records lack the answer of {_lacking(trace)}, and a"
@@ -89,6 +95,47 @@ def _is_live(trace: Trace) -> bool:
     last = len(trace.header.tiers) - 1
     kept = [one for one in trace.records if one.answered_by < last and one.outcome != "degraded"]
     return bool(kept) and all(None in one.tiers for one in kept)
+
+
+def check_serves(trace: Trace) -> None:
+    """Refuse a trace that has no query which every tier answered; says which sweep it serves.
+
+    Raises:
+        SimulatorError: it has none.
+    """
+    if trace.records and all(None in record.tiers for record in trace.records):
+        raise SimulatorError(_what_serves(trace))
+
+
+def _what_serves(trace: Trace) -> str:
+    names = [tier.name for tier in trace.header.tiers]
+    silent = [
+        f"tier {name!r}"
+        for k, name in enumerate(names)
+        if all(record.tiers[k] is None for record in trace.records)
+    ]
+    said = f"no query has an answer from {' or '.join(silent)}"
+    if not silent:
+        said = f"no query has an answer from each of {_listed(names)}"
+    lowest = (
+        next((k for k, one in enumerate(record.tiers) if one is None), len(names))
+        for record in trace.records
+    )
+    serves = max(lowest, default=0)
+    if serves < _LEAST_TIERS:
+        return (
+            f"{said}: the trace serves no sweep; record one with `escalade record`, which asks"
+            " every tier"
+        )
+    return (
+        f"{said}: the trace serves sweeps of {_listed(names[:serves])} alone:"
+        f" --up-to {shlex.quote(names[serves - 1])} (of `simulate`, `plan` and `evaluate`)"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _is_half(record: TraceRecord) -> bool:

@@ -75,6 +75,7 @@ def simulate(
     prices: Mapping[str, tuple[float, float]] | None = None,
     hour_prices: Mapping[str, float] | None = None,
     setting: Setting = AS_RECORDED,
+    up_to: str | None = None,
     sample: int = MOST_QUERIES,
     seed: int,
     reading: Progress | None = None,
@@ -92,6 +93,7 @@ def simulate(
         prices: of members, in place of those recorded; see `with_prices`.
         hour_prices: the same, of hours.
         setting: what is other than it was recorded.
+        up_to: of every trace, the tier that is the last; None is as recorded.
         sample: queries of a trace, at most, >= 1; of a longer one so many are drawn.
         seed: same seed, same numbers.
         reading: called while a trace is read, with how many bytes are, and of how many.
@@ -100,14 +102,16 @@ def simulate(
     Raises:
         DataError: a trace cannot be read.
         ProfileError: no such network, or a link without one.
-        SimulatorError: a trace lacks answers, or a threshold, a price or the seed is out of
-            range.
+        SimulatorError: a trace lacks answers, or the tier of `up_to`; or a threshold, a price or
+            the seed is out of range.
     """
     for one in profiles:
         get_profile(one.rpartition("=")[2], known)  # before traces are read, which may take a while
     notes: list[str] = []
     read = [
-        with_prices(read_sample(path, sample, seed, notes, reading), prices or {}, hour_prices)
+        with_prices(
+            read_sample(path, sample, seed, notes, reading, up_to=up_to), prices or {}, hour_prices
+        )
         for path in trace_paths
     ]
     return run_simulation(

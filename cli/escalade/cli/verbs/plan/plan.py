@@ -21,6 +21,7 @@ from escalade.cli.options import (
     RoomOption,
     SampleOption,
     SeedOption,
+    UpToOption,
     WaitOption,
     hour_prices_of,
     known_devices,
@@ -119,6 +120,7 @@ def plan(
     ] = None,
     price: PriceOption = None,
     price_per_hour: PricePerHourOption = None,
+    up_to: UpToOption = None,
     sample: SampleOption = 100_000,
     seed: SeedOption = 1,
     json: JsonOption = False,
@@ -147,6 +149,11 @@ def plan(
     known = profiles_with(profiles)
     planned = None
     if fleet is not None:
+        if up_to is not None:
+            raise typer.BadParameter(
+                "--up-to is not for --fleet, whose runs read every tier of a group's trace; got"
+                f" {up_to!r}"
+            )
         _check_left_to_fleet(
             {
                 "--profile": profile,
@@ -191,7 +198,7 @@ def plan(
     )
     notes = list[str]()
     with progress_bar("reading, bytes") as tick:
-        whole = read_sample(trace, sample, seed, notes, tick)
+        whole = read_sample(trace, sample, seed, notes, tick, up_to=up_to)
     read = with_prices(whole, prices_of(price), hour_prices_of(price_per_hour))
     notes += hour_words(read.header)
     with progress_bar("planning") as tick:

@@ -20,7 +20,7 @@ from escalade.simulator.planning.deployment.confirming import bounds_of, deploym
 from escalade.simulator.planning.deployment.fleet_file import PlannedFleet
 from escalade.simulator.planning.deployment.serving import TIMES, Choice, Served, Serving
 from escalade.simulator.planning.deployment.walking import walk
-from escalade.simulator.planning.goals import Goal, Limit, Objective
+from escalade.simulator.planning.goals import Day, Goal, Limit, Objective
 from escalade.simulator.planning.measuring import Measured, Outcome
 from escalade.simulator.planning.planned import Plan
 from escalade.simulator.planning.search import aim_of, check_asked, check_known
@@ -29,7 +29,7 @@ from escalade.simulator.recorded import Floats, answered, check_answered
 Progress = Callable[[int, int], None]
 
 #: What a trace need not say: a fleet does.
-_TOLD = ("money", "degraded", "replicas")
+_TOLD = ("money", "money_a_day", "degraded", "replicas")
 
 
 def plan_deployment(
@@ -67,7 +67,8 @@ def plan_deployment(
     check_answered(whole)
     halves = halves_of(whole, seed)
     names = [one.name for one in fleet.groups]
-    first, second = (Measured(half, fleet.courses(half, seed), names) for half in halves)
+    days = _days(goal, fleet)
+    first, second = (Measured(half, fleet.courses(half, seed), names, days=days) for half in halves)
     by_first, by_second = (
         Trials(
             fleet.spec,
@@ -80,15 +81,15 @@ def plan_deployment(
         )
         for half in halves
     )
-    limits = _limits(goal, fleet)
+    limits = goal.limits
     check_known(goal, first, but=_TOLD)
     minimised = _aim(goal, fleet, second, notes)
-    if not any(limit.quantity in TIMES for limit in limits[0]):
+    if not any(limit.quantity in TIMES for limit in limits):
         notes.append("no bound is of time: as many replicas as keep up, before which queries wait")
     serving = Serving(
         by_first,
         by_second,
-        limits[0],
+        limits,
         fleet.spec.cloud.price_per_hour,
         may_lose=fleet.may_lose and (goal.quality or goal.accuracy) is not None,
     )
@@ -104,7 +105,7 @@ def plan_deployment(
                 accuracy=outcomes[0].of("accuracy"),
                 last_right=_last_right(outcomes[0]),
                 missed=_missed(limits, outcomes),
-                time=_time(limits[0], outcomes),
+                time=_time(limits, outcomes),
                 load=load,
                 least=least,
                 spent_a_day=fleet.spent_a_day([one.of("money") for one in outcomes]),
@@ -183,25 +184,18 @@ def _best(
     return found[best]
 
 
-def _limits(goal: Goal, fleet: PlannedFleet) -> list[list[Limit]]:
-    """Of each group; that of energy is of its own battery and its own queries.
-
-    Money is of a day of all the fleet, not of a query.
-    """
-    found = []
-    for group in fleet.groups:
-        own = goal
-        if goal.battery_share is not None:
-            own = msgspec.structs.replace(
-                goal,
-                battery_wh=fleet.battery_wh_of(group),
-                queries_a_device=fleet.a_day[group.name],
-            )
-        limits = [limit for limit in own.limits if limit.quantity != "money"]
-        if goal.money_a_day is not None:
-            limits.append(Limit("money_a_day", goal.money_a_day, at_least=False))
-        found.append(limits)
-    return found
+def _days(goal: Goal, fleet: PlannedFleet) -> list[Day]:
+    """Of each group, for its own battery and its own queries; money is of all the fleet."""
+    if goal.battery_share is None:
+        return [Day()] * len(fleet.groups)
+    return [
+        msgspec.structs.replace(
+            goal,
+            battery_wh=fleet.battery_wh_of(group),
+            queries_a_device=fleet.a_day[group.name],
+        ).day._replace(queries=None)
+        for group in fleet.groups
+    ]
 
 
 def _aim(goal: Goal, fleet: PlannedFleet, measured: Measured, notes: list[str]) -> Objective:
@@ -216,20 +210,20 @@ def _aim(goal: Goal, fleet: PlannedFleet, measured: Measured, notes: list[str]) 
         )
     found = goal.minimise or aim_of(goal, measured, "money" if priced else "replicas", notes)
     others = len(fleet.spec.groups) - len(fleet.groups)
-    if others and "money" in {found, *(limit.quantity for limit in goal.limits)}:
+    if others and (found == "money" or goal.money_a_day is not None):
         names = ", ".join(one.name for one in fleet.groups)
         notes.append(f"money is of all replicas, and of members and links of {names} alone")
     return found
 
 
-def _missed(limits: Sequence[Sequence[Limit]], outcomes: Sequence[Outcome]) -> float:
+def _missed(limits: Sequence[Limit], outcomes: Sequence[Outcome]) -> float:
     """By which share the worst bound is missed that replicas do nothing for."""
     served = {*TIMES, "degraded", "money_a_day"}
     return max(
         (
             limit.missed_by(one.of(limit.quantity))
-            for asked, one in zip(limits, outcomes, strict=True)
-            for limit in asked
+            for one in outcomes
+            for limit in limits
             if limit.quantity not in served
         ),
         default=0.0,

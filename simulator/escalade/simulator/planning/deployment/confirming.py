@@ -9,22 +9,28 @@ from escalade.simulator.fleet import RUNS, FleetReport, Took, Trials, run_spec
 from escalade.simulator.planning.deployment.fleet_file import PlannedFleet
 from escalade.simulator.planning.deployment.serving import HOURS, SERVED, Served
 from escalade.simulator.planning.goals import Limit
-from escalade.simulator.planning.planned import Bound, Deployment, Figure, Figures, GroupRow
+from escalade.simulator.planning.planned import (
+    Bound,
+    DeployedGroup,
+    Deployment,
+    Figure,
+    NetworkFigures,
+)
 from escalade.simulator.planning.search import bound_of
 
 
 def bounds_of(
-    limits: Sequence[Sequence[Limit]],
+    limits: Sequence[Limit],
     served: Served,
     trials: Trials,
-    figures: Sequence[Figures],
+    figures: Sequence[NetworkFigures],
     last_right: float,
     deployment: Deployment,
 ) -> list[Bound]:
     """Whether each bound is kept, by group, and of money by all.
 
     Args:
-        limits: of the goal, by group.
+        limits: of the goal.
         served: thresholds and replicas.
         trials: a fleet of the queries that it is confirmed by.
         figures: of these, where nobody waits for another, by group.
@@ -34,9 +40,9 @@ def bounds_of(
     thresholds = served.choice.thresholds
     runs = [trials.run(thresholds, served.replicas, run) for run in range(RUNS)]
     bounds = []
-    for one, asked in zip(figures, limits, strict=True):
+    for one in figures:
         took = [run[one.group or ""] for run in runs]
-        for limit in asked:
+        for limit in limits:
             if limit.quantity != "money_a_day":
                 found = _found(limit, one, took, last_right)
                 bounds.append(bound_of(limit, found, network=one.network, group=one.group))
@@ -50,12 +56,14 @@ def bounds_of(
             else Figure(value=whole + spent.value, low=whole + spent.low, high=whole + spent.high),
             network=None,
         )
-        for limit in limits[0]
+        for limit in limits
         if limit.quantity == "money_a_day"
     ]
 
 
-def _found(limit: Limit, figures: Figures, took: Sequence[Took], last_right: float) -> Figure:
+def _found(
+    limit: Limit, figures: NetworkFigures, took: Sequence[Took], last_right: float
+) -> Figure:
     alone: Figure | None = getattr(figures, limit.quantity)
     if limit.quantity not in SERVED:
         assert alone is not None  # noqa: S101 - `check_known` refuses what is not known
@@ -74,7 +82,7 @@ def _found(limit: Limit, figures: Figures, took: Sequence[Took], last_right: flo
 
 
 def deployment_of(
-    fleet: PlannedFleet, served: Served, figures: Sequence[Figures], *, tried: int, seed: int
+    fleet: PlannedFleet, served: Served, figures: Sequence[NetworkFigures], *, tried: int, seed: int
 ) -> tuple[Deployment, list[str]]:
     """A deployment, and what is to be said of its run.
 
@@ -118,7 +126,7 @@ def deployment_of(
     ), report.notes
 
 
-def _spent(fleet: PlannedFleet, figures: Sequence[Figures]) -> Figure | None:
+def _spent(fleet: PlannedFleet, figures: Sequence[NetworkFigures]) -> Figure | None:
     """On members and links of the groups of the trace, a day."""
     known = [one.money for one in figures if one.money is not None]
     if not known:
@@ -132,14 +140,14 @@ def _spent(fleet: PlannedFleet, figures: Sequence[Figures]) -> Figure | None:
     return Figure(value=value, low=low, high=high)
 
 
-def _rows(fleet: PlannedFleet, report: FleetReport) -> list[GroupRow]:
+def _rows(fleet: PlannedFleet, report: FleetReport) -> list[DeployedGroup]:
     """Of each group of the trace, and of all together where there are more."""
     of = {group.name: group.profile for group in fleet.groups}
     rows = [*(one for one in report.groups if one.name in of)]
     if len(report.groups) > 1:
         rows.append(report.together)
     return [
-        GroupRow(
+        DeployedGroup(
             group=one.name,
             network=of.get(one.name),
             devices=one.devices,
