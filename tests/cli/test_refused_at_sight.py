@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,35 @@ def test_so_does_every_verb_of_a_folder_that_holds_no_model(
     refused_at_once(typed, tmp_path, f"{named}{join}{says}")
 
 
+LEARN = """
+labels = ["a", "b"]
+[expert]
+kind = "column"
+column = "label"
+[[level]]
+kind = "encoder"
+name = "bert"
+path = "{}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [("none", "no such folder"), (".", "not a model folder: config.json is missing")],
+)
+def test_so_do_those_of_an_encoder_and_of_a_tokenizer(
+    folder: str, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "items.jsonl").write_text('{"text": "x", "label": "a"}\n')
+    (tmp_path / "learn.toml").write_text(LEARN.format(folder))
+    encoder = (tmp_path / folder).resolve()
+    learned = ("learn", "learn.toml", "items.jsonl", "out")
+    # Checkpoints of levels that are no encoders are safetensors too, which take no time.
+    refused_at_once(learned, tmp_path, f"encoder {encoder}: {says}", loaded=["safetensors"])
+    served = ("serve", "openai:http://127.0.0.1:1/v1", "--tokenizer", folder)
+    refused_at_once((*served, "--listen", "127.0.0.1:0"), tmp_path, f"{folder}: {says}")
+
+
 @pytest.mark.parametrize("out", ["queries.jsonl", "queries.jsonl/out"])
 def test_so_does_export_of_a_place_that_takes_no_artifact(out: str, tmp_path: Path) -> None:
     (tmp_path / "queries.jsonl").write_text("")
@@ -99,7 +129,9 @@ def test_train_says_what_is_not_there_before_it_loads_torch(
     refused_at_once(("train", "recipe.toml", "out"), tmp_path, says.format(tmp_path))
 
 
-def refused_at_once(typed: tuple[str, ...], tmp_path: Path, says: str) -> None:
+def refused_at_once(
+    typed: tuple[str, ...], tmp_path: Path, says: str, *, loaded: Sequence[str] = ()
+) -> None:
     """By one line, with nothing heavy loaded and nothing written."""
     code = (
         "import sys\n"
@@ -117,7 +149,7 @@ def refused_at_once(typed: tuple[str, ...], tmp_path: Path, says: str) -> None:
     notes, line = done.stderr.splitlines()[:-1], done.stderr.splitlines()[-1:]
     assert line == [f"error: {says}"], done.stderr
     assert all(one.startswith("loading ") for one in notes)
-    assert done.stdout == "[]\n"
+    assert done.stdout == f"{[*loaded]}\n"
     assert not (tmp_path / "out").exists()
 
 

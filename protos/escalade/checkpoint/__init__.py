@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         check_rotary,
         window_of,
     )
-    from escalade.checkpoint.folders import check_model
+    from escalade.checkpoint.folders import check_model, check_settings
     from escalade.checkpoint.generation import GREEDY, Generation, read_generation
     from escalade.checkpoint.loading import (
         load_classifier,
@@ -61,6 +61,7 @@ else:
         "check_model": "folders",
         "check_onnx": "exportable",
         "check_rotary": "exportable",
+        "check_settings": "folders",
         "check_there": "locating",
         "check_vocabulary": "tokenizers",
         "classifier_window": "classification",
@@ -102,6 +103,7 @@ __all__ = [
     "check_model",
     "check_onnx",
     "check_rotary",
+    "check_settings",
     "check_there",
     "check_vocabulary",
     "classifier_window",

@@ -23,6 +23,20 @@ def check_model(model: str) -> None:
         check_files(Path(model))
 
 
+def check_settings(model: str) -> None:
+    """Refuse a folder without a model's settings, before what reads one is loaded; asks no hub.
+
+    Args:
+        model: see `locate`; weights are not looked for.
+
+    Raises:
+        CheckpointError: there is no such folder, or it holds no settings.
+    """
+    check_there(model)
+    if not model.startswith(HUB):
+        _settings_of(Path(model))
+
+
 def check_files(folder: Path) -> None:
     """Refuse what transformers would pass over or hand to another library.
 
@@ -35,11 +49,9 @@ def check_files(folder: Path) -> None:
             f"{path}: an adapter is not taken: merge it into the weights first"
             " (peft: merge_and_unload, then save_pretrained), or take it out of the folder"
         )
-    if not (folder / CONFIG_NAME).is_file():
-        raise CheckpointError(f"{folder}: not a model folder: {CONFIG_NAME} is missing")
+    written = _settings_of(folder)
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(f"{folder}: no *.safetensors; other weight formats are not loaded")
-    written = read_object(folder / CONFIG_NAME)
     for name in ("quantization_config", "compression_config"):
         if (quantized := written.get(name)) is not None:
             how = quantized.get("quant_method") if isinstance(quantized, dict) else quantized
@@ -49,3 +61,9 @@ def check_files(folder: Path) -> None:
             )
     if (folder / GENERATION_CONFIG_NAME).exists():
         read_object(folder / GENERATION_CONFIG_NAME)  # transformers would take another in its place
+
+
+def _settings_of(folder: Path) -> dict[str, object]:
+    if not (folder / CONFIG_NAME).is_file():
+        raise CheckpointError(f"{folder}: not a model folder: {CONFIG_NAME} is missing")
+    return read_object(folder / CONFIG_NAME)

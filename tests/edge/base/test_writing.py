@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -128,6 +129,24 @@ def test_a_device_is_written_through(tmp_path: Path) -> None:
         write(full)
     assert null.is_char_device()
     assert full.is_char_device()
+
+
+@root
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk of its own")
+def test_an_old_file_stays_whole_where_no_new_one_has_room(tmp_path: Path) -> None:
+    made = "size=64k,nr_inodes=2"  # the disk's own folder, and one file
+    mounted = ["mount", "-t", "tmpfs", "-o", made, "tmpfs", str(tmp_path)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("no disk of a test's own can be mounted here")
+    try:
+        write(tmp_path / "old", b"old")
+        with pytest.raises(DataError, match=f"^{tmp_path}/old: cannot be written: No space left"):
+            write(tmp_path / "old", b"new" * 100_000)
+        with pytest.raises(DataError, match=f"^{tmp_path}/new: cannot be written: No space left"):
+            write(tmp_path / "new")
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names open files by links in /proc")

@@ -21,6 +21,12 @@ _NOISE = (
     ("matplotlib", "mkdir -p failed for path"),
     ("matplotlib", "created a temporary cache directory"),
     ("transformers.training_args", "The speedups for torchdynamo mostly come with GPU"),
+    # Of two checkpoints within a second: it goes by their numbers then, as we do.
+    ("transformers.trainer_utils", "mtime may not be reliable on this filesystem"),
+    # It is started in a thread; signals are ours.
+    ("ray._private.worker", "SIGTERM handler is not set because current thread"),
+    # As it should be, and not for the user of a server to opt out of.
+    ("ray._private.authentication.authentication_token_setup", "Token authentication is enabled"),
 )
 
 

@@ -136,7 +136,7 @@ def _beside(target: Path) -> tuple[Path, IO[bytes]] | None:
     """A new file that may take the place of `target`; None where it is to be written through.
 
     Raises:
-        OSError: it is not there and cannot be made.
+        OSError: it is not there and cannot be made, or there is no room for it.
     """
     old = target.stat() if target.exists() else None
     if old is not None and not stat.S_ISREG(old.st_mode):
@@ -145,8 +145,9 @@ def _beside(target: Path) -> tuple[Path, IO[bytes]] | None:
         # Never wider than the old one, not even before its mode is set.
         mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o666
         name, descriptor = file_beside(target, mode)
-    except OSError:
-        if old is None:
+    except OSError as error:
+        # Where there is no room for a name the old content is not given for half of the new.
+        if old is None or error.errno in _NO_ROOM:
             raise
         return None
     if old is not None and not keep_owner_and_mode(name, old):

@@ -95,6 +95,22 @@ def test_a_cluster_that_is_not_there_is_one_line() -> None:
     backend.close()
 
 
+def test_a_cluster_that_does_not_start_is_one_line(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def too_late(**_: object) -> None:
+        # What ray/_private/node.py raises, after half a minute.
+        raise Exception("The current node timed out during startup. This could happen")
+
+    monkeypatch.setattr(ray, "init", too_late)
+    backend = ray_factory(str(tiny_model_dir))(queue_capacity=1, clock=time.monotonic)
+    with pytest.raises(StartError, match="^ray local: The current node timed out during startup"):
+        asyncio.run(backend.load())
+    backend.close()
+
+
 def test_replicas_that_cannot_be_are_refused() -> None:
     with pytest.raises(StartError, match="LEAST:MOST"):
         Scaling(least=3, most=2)

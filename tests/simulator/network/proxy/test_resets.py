@@ -8,10 +8,10 @@ import socket
 import struct
 
 import pytest
-from proxied import FREE_PORT, HandClock, JumpClock, reset, through
+from proxied import FREE_PORT, HandClock, JumpClock, connected, reset, through
 
 from escalade.simulator.network.profiles import get_profile
-from escalade.simulator.network.proxy.proxy import Proxy
+from escalade.simulator.network.proxy.proxy import Counters, Proxy
 from escalade.v1.address import Address
 
 
@@ -27,6 +27,78 @@ def test_a_reset_by_the_cloud_reaches_the_device() -> None:
             with pytest.raises(ConnectionResetError):
                 await reader.read()
             assert clock.now_s == pytest.approx(0.02)  # a round trip, after TCP's handshake
+
+    asyncio.run(main())
+
+
+async def closed(proxy: Proxy) -> None:
+    async with asyncio.timeout(30):
+        while proxy.open:
+            await asyncio.sleep(0.001)
+
+
+def test_a_cloud_that_vanishes_in_mid_stream_is_a_reset_after_what_it_said() -> None:
+    """And no more than that: the next connection is served, and all is counted."""
+    said = bytes(100_000)
+
+    async def vanish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(said)
+        await writer.drain()
+        while writer.transport.get_write_buffer_size():
+            await asyncio.sleep(0)
+        await reader.readexactly(1)  # the device has it, or a reset could overtake it
+        reset(writer)
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"x")
+        assert await reader.readexactly(len(said)) == said
+        writer.write(b"x")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+
+    async def main() -> None:
+        async with through("coe-10ms", vanish, JumpClock()) as (proxy, reader, writer):
+            await hear(reader, writer)
+            await closed(proxy)
+            assert proxy.counters == Counters(1, 2, len(said))
+            async with connected(proxy) as other:
+                await hear(*other)
+            await closed(proxy)
+            assert proxy.counters == Counters(2, 4, 2 * len(said))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("who", ["device", "cloud"])
+def test_a_cloud_that_says_no_more_is_open_until_one_end_goes(who: str) -> None:
+    async def main() -> None:
+        gone = asyncio.Event()
+
+        async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(1))
+            await gone.wait()
+            reset(writer)
+
+        async with through("free", stall) as (proxy, reader, writer):
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+            more = asyncio.create_task(reader.read())
+            async with connected(proxy) as (other_reader, other_writer):
+                other_writer.write(b"y")
+                assert await other_reader.readexactly(1) == b"y"
+                assert (proxy.open, proxy.counters) == (2, Counters(2, 2, 2))
+                assert not more.done()
+                reset(other_writer)
+            if who == "device":
+                reset(writer)
+            else:
+                gone.set()
+                with pytest.raises(ConnectionResetError):
+                    await more
+            await closed(proxy)
+            assert proxy.counters == Counters(2, 2, 2)
+            more.cancel()
 
     asyncio.run(main())
 

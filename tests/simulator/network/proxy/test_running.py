@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -109,6 +110,47 @@ def test_the_command_announces_counts_sleeps_and_stops(
         "bytes_up": 1000,
         "bytes_down": 1000,
     }
+    assert list(tmp_path.iterdir()) == [stats]
+
+
+def test_traffic_goes_on_where_there_is_no_room_for_the_stats(tmp_path: Path) -> None:
+    stats = tmp_path / "stats.json"
+
+    async def tried() -> None:
+        """Wait for a file beside it: it comes and goes."""
+        before = tmp_path.stat().st_mtime_ns
+        while tmp_path.stat().st_mtime_ns == before:
+            await asyncio.sleep(0.001)
+
+    async def main() -> None:
+        async with serving(echo) as cloud, asyncio.timeout(60):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", MAIN, f"{cloud[0]}:{cloud[1]}", str(stats),
+                stdout=subprocess.PIPE,
+            )  # fmt: skip
+            try:
+                assert process.stdout is not None
+                host, port, _ = (await process.stdout.readline()).decode().split()
+                first = stats.read_bytes()
+                _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
+                reader, writer = await asyncio.open_connection(host, int(port))
+                for _ in range(2):
+                    writer.write(b"x")
+                    assert await reader.readexactly(1) == b"x"
+                    await tried()
+                assert stats.read_bytes() == first
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+                while json.loads(stats.read_bytes())["bytes_down"] < 2:
+                    await asyncio.sleep(0.001)
+                writer.transport.abort()
+                process.terminate()
+                assert await process.wait() == 0
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+    asyncio.run(main())
     assert list(tmp_path.iterdir()) == [stats]
 
 

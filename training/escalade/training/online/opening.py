@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from escalade.checkpoint import CheckpointError, check_model
 from escalade.edge.base import Clock
 from escalade.edge.errors import CloudError
 from escalade.edge.wire import ClientFiles, CloudClient
@@ -15,6 +16,7 @@ from escalade.training.online.configuration import (
     ColumnTable,
     Configuration,
     DistilledTable,
+    EncoderTable,
     EnsembleTable,
     ExpertAloneTable,
     LinearTable,
@@ -45,6 +47,12 @@ def open_rungs(configuration: Configuration) -> list[Rung]:
     Raises:
         RecipeError: an encoder cannot be opened.
     """
+    for table in configuration.level:
+        if isinstance(table, EncoderTable):
+            try:
+                check_model(table.path)  # before torch is loaded, which takes seconds
+            except CheckpointError as error:
+                raise RecipeError(f"encoder {error}") from error
     return [
         Rung(
             name=table.name,

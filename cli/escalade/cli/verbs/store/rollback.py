@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,8 +52,9 @@ def rollback(
         print_json({"before": before, "current": now, **audited})
         return
     was = f"is {now[:12]}, was {before[:12]}" if now != before else f"stays {now[:12]}"
-    told = "" if found is None else f": {_told(found)}"
-    result_console().print(f"{store}: current {was}{told}")
+    result_console().print(f"{store}: current {was}")
+    for line in () if found is None else _lines(found):
+        result_console().print(line)
 
 
 def _compared(store: Store, traces: Path) -> Comparison:
@@ -69,15 +71,19 @@ def _compared(store: Store, traces: Path) -> Comparison:
     return compare_versions(now, then)
 
 
-def _told(found: Comparison) -> str:
-    worse = "is worse than" if found.worse else "is not known to be worse than"
-    return f"{_agreement(found.current)} agree with the expert; {worse} {_agreement(found.before)}"
+def _lines(found: Comparison) -> Iterator[str]:
+    known = "is" if found.worse else "is not known to be"
+    yield f"the later version {known} worse than the earlier"
+    yield f"earlier: {_agreement(found.before)}"
+    yield f"later: {_agreement(found.current)}"
 
 
 def _agreement(one: VersionAgreement) -> str:
     counts = one.counts
-    share = "?" if one.estimate is None else f"{one.estimate:.1%}"
-    return (
-        f"{share} ({one.low:.1%} to {one.high:.1%}; {counts.queries} queries, {counts.kept} kept,"
-        f" {counts.audited} audited, {counts.agreed} agreed)"
+    asked = (
+        f"{counts.queries} queries, {counts.kept} kept, {counts.audited} audited,"
+        f" {counts.agreed} agreed"
     )
+    if one.estimate is None:
+        return f"nothing is known ({asked})"
+    return f"{one.estimate:.1%} ({one.low:.1%} to {one.high:.1%}) agree with the expert ({asked})"

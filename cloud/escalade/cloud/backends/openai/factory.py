@@ -40,12 +40,20 @@ def openai_factory(
         at_once: requests that are under way there at one time, at least 1; None is 64.
 
     Raises:
-        ModelError: the URL or the key's file is not taken.
+        ModelError: the URL or the key's file is not taken; or the tokenizer's folder is none.
     """
     endpoint = endpoint_of(url, api_key_file)
     most = _AT_ONCE if at_once is None else at_once
     if most < 1:
         raise ModelError(f"at_once: must be at least 1, got {most}")
+
+    if tokenizer is not None:
+        from escalade.checkpoint import CheckpointError, check_settings
+
+        try:
+            check_settings(tokenizer)  # before torch is loaded, which takes seconds
+        except CheckpointError as error:
+            raise ModelError(str(error)) from error
 
     def read() -> Vocabulary:
         from escalade.cloud.backends.openai.vocabulary import read_vocabulary

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 from transformers.utils import GENERATION_CONFIG_NAME
 
 from escalade.checkpoint import (
+    CheckpointError,
     check_vocabulary,
     first_line,
     load_tokenizer,
@@ -94,6 +95,8 @@ def read_vocabulary(model: str) -> Vocabulary:
         size = int(text_config.vocab_size)
         check_vocabulary(tokenizer, size, model)
         fingerprint = tokenizer_fingerprint(tokenizer, folder)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
     # transformers raises what it likes; whatever it is, this folder does not load.
     except Exception as error:
         raise ModelError(f"{model}: {first_line(error)}") from error

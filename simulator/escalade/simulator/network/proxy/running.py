@@ -56,6 +56,7 @@ def run_proxy(
     Raises:
         ProxyError: an address is bad, or a port is in use.
         DataError: the stats cannot be written.
+        OSError: there is no room for them, at the start or at the end.
     """
     proxy = Proxy(
         profile,
@@ -109,8 +110,8 @@ async def _run(
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _STATS_EVERY_S if stats_path else None)
             if proxy.counters != written:
-                # Without descriptors there is no file either; the traffic goes on.
-                with suppress(DataError):
+                # Without descriptors or room there is no file either; the traffic goes on.
+                with suppress(DataError, OSError):
                     written = await _write_stats(stats_path, proxy.counters)
     if proxy.counters != written:
         await _write_stats(stats_path, proxy.counters)
