@@ -137,8 +137,11 @@ def test_a_battery_is_kept_by_a_fleets_own_devices(folder: Path, invoke: Invoke)
     code, out, err = invoke(*asked, 0.5, *known)
     assert (code, err) == (0, "")
     found = json.loads(out)
-    (bound,) = (one for one in found["bounds"] if one["quantity"] == "joules")
-    assert bound["limit"] == pytest.approx(0.5 * 10 * 3600 / (20 * 24))
+    (bound,) = (one for one in found["bounds"] if one["quantity"] == "battery_share")
+    assert bound["limit"] == 0.5
+    (figures,) = found["figures"]
+    joules = figures["joules"]["value"]
+    assert bound["found"]["value"] == pytest.approx(joules * 20 * 24 / (10 * 3600))
     fleet_of(folder, phones="dark")
     code, out, err = invoke(*asked, 0.5, *known)
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -35,7 +35,7 @@ CURVATURE = "output_curvature"
 # keeps what few tokens say from being all that there is.
 _GUIDED = 0.5
 _TINY = 1e-30
-_NUMBERS = 16 * 49_152  # of the vocabulary's probabilities, or gradients, worked on at a time
+_ROWS = 16  # of the vocabulary's probabilities or gradients worked on at a time
 # After so many blocks what they computed is given back: glibc puts none of what the next needs
 # there, as it asks for aligned blocks, and 30 of SmolLM2's leave 190 MB of holes.
 _BLOCKS = 3
@@ -75,8 +75,7 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
             trim()  # what blocks computed lies in pieces
             gradient = logits.data[0]  # in their place: who wrote them needs them no more
             drawn = torch.empty(len(gradient), 1, dtype=torch.long)
-            few = _rows_of(gradient.shape[-1])
-            for rows, one in zip(gradient.split(few), drawn.split(few), strict=True):
+            for rows, one in zip(gradient.split(_ROWS), drawn.split(_ROWS), strict=True):
                 one.copy_(_to_likely(rows, draw))
             # Of the drawn tokens' NLL by the logits.
             gradient.scatter_add_(-1, drawn, torch.full(drawn.shape, -1.0))
@@ -93,10 +92,6 @@ def gather_curvatures(model: PreTrainedModel, texts: Sequence[Sequence[int]], se
             curvature = curvature * (length / max(seen.hessian.trace(), _TINY))
         module.register_buffer(CURVATURE, curvature, persistent=False)
     return tokens
-
-
-def _rows_of(wide: int) -> int:
-    return max(1, _NUMBERS // wide)
 
 
 def _to_likely(logits: Tensor, draw: torch.Generator) -> Tensor:
@@ -187,8 +182,7 @@ class _Seen:
             tokens: in all texts.
         """
         lengths = []
-        wide = gradient.shape[-1]
-        for rows in gradient.reshape(-1, wide).split(_rows_of(wide)):
+        for rows in gradient.reshape(-1, gradient.shape[-1]).split(_ROWS):
             squares = rows.square()
             self.squares += squares.sum(0)
             lengths.append(squares.sum(1, keepdim=True))
