@@ -46,8 +46,8 @@ def levels_of(furthest: Tensor, *, signed: bool) -> Tensor:
 
 def nearest_level(scales: Tensor, levels: Tensor) -> Tensor:
     """The level next to each."""
-    between = (levels[1:] + levels[:-1]) / 2
-    return levels[torch.bucketize(scales, between)]
+    between = (levels[1:].double() + levels[:-1].double()) / 2  # exact, as in float32 it is not
+    return levels[torch.bucketize(scales.double(), between)]
 
 
 class Ladder(NamedTuple):
