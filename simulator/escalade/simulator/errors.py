@@ -13,13 +13,27 @@ Messages give the name, the allowed range and the value, in one line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from escalade.edge.base import nearest
 
 
 class SimulatorError(Exception):
     """Base of every error the simulator raises on purpose."""
+
+
+@contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Say of which trace it is that something inside is refused.
+
+    Raises:
+        SimulatorError: of the same kind as the one inside.
+    """
+    try:
+        yield
+    except SimulatorError as error:
+        raise type(error)(f"{what}: {error}") from error
 
 
 class FleetError(SimulatorError):

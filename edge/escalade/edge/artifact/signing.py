@@ -182,7 +182,8 @@ def _verifier(public_key: Path) -> Callable[[Path, Path], None]:
 
 def _held(key: Path, wanted: str) -> str:
     """What a file says of itself that is no such key; cryptography says it with an address."""
-    begins = key.read_bytes()[:_MOST_HEADING].decode("ascii", "replace")
+    with key.open("rb") as stream:
+        begins = stream.read(_MOST_HEADING).decode("ascii", "replace")
     if (heading := _HEADING.search(begins)) is None:
         return "it holds no PEM"
     usual = heading[1] in {wanted, f"EC {wanted}"}

@@ -24,7 +24,7 @@ from escalade.simulator.curves import (
     paired_places,
     split_at,
 )
-from escalade.simulator.errors import SimulatorError, unknown
+from escalade.simulator.errors import SimulatorError, naming, unknown
 from escalade.simulator.evaluation.bootstrap import check_resamples, generator
 from escalade.simulator.evaluation.replicates import batches
 from escalade.simulator.evaluation.results import CostInfo, Evaluation, MetricInfo, Slice
@@ -201,11 +201,9 @@ def _labelled(group: str, members: Sequence[Trace]) -> list[tuple[str, Trace]]:
 
 def _split(label: str, trace: Trace, gate: str | None, notes: list[str]) -> Split:
     """A trace at the gate; notes the queries that do not come to it."""
-    try:
+    with naming(label):
         whole = answered(label, trace, notes)
         split = split_at(whole, gate)
-    except SimulatorError as error:
-        raise SimulatorError(f"{label}: {error}") from error
     if lacking := len(whole.records) - len(split.records):
         notes.append(
             f"{label}: {lacking} of {len(whole.records)} queries are answered below the gate after"
@@ -236,11 +234,9 @@ def _columns(
     label: str, split: Split, rules: Sequence[Rule], metric: Metric, cost: CostModel
 ) -> tuple[Columns, list[Floats]]:
     """The answers once, and their scores under each rule."""
-    try:
+    with naming(label):
         columns = columns_of(split, rule=rules[0], metric=metric, cost=cost)
         return columns, [columns.score, *(scores_of(split.tier, rule) for rule in rules[1:])]
-    except SimulatorError as error:
-        raise SimulatorError(f"{label}: {error}") from error
 
 
 def _taken(

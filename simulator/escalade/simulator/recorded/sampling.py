@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from escalade.edge.trace import Trace, TraceRecord, links_of, read_trace
-from escalade.simulator.errors import SimulatorError
+from escalade.simulator.errors import SimulatorError, naming
 from escalade.simulator.recorded.shadow import check_serves
 from escalade.simulator.recorded.shorter import up_to_tier
 
@@ -130,11 +130,9 @@ def read_sample(
     """
     _check(most)
     trace = read_at_most(path, Sample(most, seed), notes, progress, drawn=f"with seed {seed}")
-    trace = _up_to(path, trace, up_to)
-    try:
+    with naming(path):
+        trace = up_to_tier(trace, up_to)
         check_serves(trace)  # before links are asked for that no query crossed
-    except SimulatorError as error:
-        raise SimulatorError(f"{path}: {error}") from error
     # The answers of `escalade trace` are made many at once, and none is timed.
     if trace.records and not any(map(_is_timed, trace.records)):
         raise SimulatorError(
@@ -164,7 +162,8 @@ def read_shared_sample(
     _check(most)
     drawn = f"by their ids with seed {seed}"
     trace = read_at_most(path, SharedSample(most, seed), notes, progress, drawn=drawn)
-    return _up_to(path, trace, up_to)
+    with naming(path):
+        return up_to_tier(trace, up_to)
 
 
 def read_at_most(
@@ -193,13 +192,6 @@ def read_at_most(
             f"{path.name}: {len(trace.records):,} of {sample.seen:,} queries, drawn {drawn}"
         )
     return trace
-
-
-def _up_to(path: Path, trace: Trace, tier: str | None) -> Trace:
-    try:
-        return up_to_tier(trace, tier)
-    except SimulatorError as error:
-        raise SimulatorError(f"{path}: {error}") from error
 
 
 def _check(most: int) -> None:

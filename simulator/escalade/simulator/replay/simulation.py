@@ -13,7 +13,7 @@ from pathlib import Path
 
 from escalade.edge.base import text_of
 from escalade.edge.trace import Trace, TraceHeader
-from escalade.simulator.errors import SimulatorError
+from escalade.simulator.errors import SimulatorError, naming
 from escalade.simulator.network import (
     PAPERS_DELAYS,
     Network,
@@ -172,7 +172,7 @@ def run_simulation(
             " deadline's table"
         )
     for name, whole in traces.items():
-        try:
+        with naming(name):
             trace = answered(name, whole, notes)
             notes += hour_words(trace.header)
             tiers = tiers_of(trace)
@@ -188,8 +188,6 @@ def run_simulation(
                 # Which calls a deadline ends is the network's affair: here all answer.
                 heard = Replay(course=courses[-1], climb=climb(tiers, choice, kept=kept))
                 points.append(point_row(name, heard, costs[name]))
-        except SimulatorError as error:
-            raise type(error)(f"{name}: {error}") from error
     summary = Summary(
         seed=seed,
         traces=rows,
