@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from escalade.cloud.backends.backend import Backend, BackendFactory
 from escalade.cloud.backends.embedded.backend import EmbeddedBackend
 from escalade.cloud.backends.ticket import Clock
-from escalade.cloud.errors import ModelError
 
 if TYPE_CHECKING:
     from escalade.cloud.backends.embedded.transformers_engine import TransformersEngine
@@ -62,12 +61,10 @@ def transformers_factory(
         return engine
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
-        from escalade.checkpoint import CheckpointError, check_model
+        from escalade.checkpoint import check_model
+        from escalade.cloud.backends.sight import refuse_at_sight
 
-        try:
-            check_model(model)  # before torch is loaded, which takes seconds
-        except CheckpointError as error:
-            raise ModelError(str(error)) from error
+        refuse_at_sight(check_model, model)
         if deterministic:
             return EmbeddedBackend(load, queue_capacity=queue_capacity, clock=clock)
         from escalade.cloud.backends.embedded.batched import BatchedBackend

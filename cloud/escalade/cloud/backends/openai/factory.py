@@ -48,12 +48,10 @@ def openai_factory(
         raise ModelError(f"at_once: must be at least 1, got {most}")
 
     if tokenizer is not None:
-        from escalade.checkpoint import CheckpointError, check_settings
+        from escalade.checkpoint import check_settings
+        from escalade.cloud.backends.sight import refuse_at_sight
 
-        try:
-            check_settings(tokenizer)  # before torch is loaded, which takes seconds
-        except CheckpointError as error:
-            raise ModelError(str(error)) from error
+        refuse_at_sight(check_settings, tokenizer)
 
     def read() -> Vocabulary:
         from escalade.cloud.backends.openai.vocabulary import read_vocabulary

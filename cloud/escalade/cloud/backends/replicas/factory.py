@@ -8,7 +8,6 @@ from escalade.cloud.backends.backend import Backend, BackendFactory
 from escalade.cloud.backends.replicas.front import ReplicatedBackend
 from escalade.cloud.backends.replicas.scaling import Scaling
 from escalade.cloud.backends.ticket import Clock
-from escalade.cloud.errors import ModelError
 
 
 def ray_factory(
@@ -35,13 +34,11 @@ def ray_factory(
     """
 
     def make(*, queue_capacity: int, clock: Clock) -> Backend:
-        from escalade.checkpoint import CheckpointError, check_model
+        from escalade.checkpoint import check_model
+        from escalade.cloud.backends.sight import refuse_at_sight
 
         if cluster is None:  # the nodes of another have folders of their own
-            try:
-                check_model(model)  # before a cluster is started
-            except CheckpointError as error:
-                raise ModelError(str(error)) from error
+            refuse_at_sight(check_model, model)
         from escalade.cloud.backends.replicas.ray_replicas import RayReplicas
 
         replicas = RayReplicas(
