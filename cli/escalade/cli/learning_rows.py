@@ -86,6 +86,7 @@ def _moment(event: Event) -> Moment:
         recent_accuracy=(
             event.window_right / event.window_measured if event.window_measured else None
         ),
+        recent_measured=event.window_measured,
         agreement=_agreement(event.agreement),
     )
 

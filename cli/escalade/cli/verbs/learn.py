@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption
+from escalade.cli.options import JsonOption, TablesOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,17 +38,18 @@ def learn(
         typer.Option(
             "--beside",
             metavar="OUT",
-            help="Another run over the same stream, to hold it against on the page; may be given"
-            " again.",
+            help="Another run over the same stream, to hold it against on the page, and in the tables; may be"
+            " given again.",
         ),
     ] = None,
+    tables: TablesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a stream while small models learn from the large one; run again to go on."""
     import msgspec
 
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import result_console
+    from escalade.cli.output import result_console, show_written
     from escalade.training.online import learn_stream, read_configuration
     from escalade.training.tables import kind_of
 
@@ -56,23 +57,31 @@ def learn(
         raise typer.BadParameter(f"give DATA and OUT, or OUT alone; got {len(paths)} paths")
     *data, out = paths
     source = data[0] if data else None
-    check_destinations({"--report": report}, {"OUT": out}, read=[configuration, source])
+    check_destinations(
+        {"--report": report}, {"OUT": out, "--tables": tables}, read=[configuration, source]
+    )
     if kind_of(configuration) == "generation":
         if source is None:
             raise typer.BadParameter("a language model learns from a TRACE: give it, and OUT")
-        if report is not None or beside:
-            raise typer.BadParameter("--report and --beside are of streams, not of 'generation'")
+        if report or tables or beside:
+            raise typer.BadParameter(
+                "--report, --tables and --beside are of streams, not of 'generation'"
+            )
         _improve(configuration, source, out, json=json)
         return
     wanted = read_configuration(configuration)
+    if beside and not (report or tables):
+        raise typer.BadParameter("--beside is for page and tables: give --report or --tables too")
     # What draws is loaded, and read, before the work, so that it cannot fail after.
     if report is not None:
-        from escalade.cli.learning_rows import learned_run
         from escalade.simulator.report import write_learning_page
+    if tables is not None:
+        from escalade.simulator.learning import frames_of
+        from escalade.simulator.saving import write_frames
+    if report or tables:
+        from escalade.cli.learning_rows import learned_run
 
         others = [learned_run(folder) for folder in beside or ()]
-    elif beside:
-        raise typer.BadParameter("--beside is for the page: give --report too")
     if json:
 
         def write(event: Event) -> None:
@@ -86,10 +95,15 @@ def learn(
         result_console().print(_table(result))
         for line in _lines(result, out):
             result_console().print(line)
+    written = []
     if report is not None:
         write_learning_page(report, learned_run(out), others)
-        if not json:
-            result_console().print(f"report: {report}")
+        written.append(("report", report))
+    if tables is not None:
+        frames = frames_of([learned_run(out), *others])
+        written += [("table", path) for path in write_frames(tables, frames)]
+    if not json:
+        show_written(written)
 
 
 def _improve(configuration: Path, traces: Path, out: Path, *, json: bool) -> None:
