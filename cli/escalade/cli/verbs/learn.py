@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,8 +38,8 @@ def learn(
         typer.Option(
             "--beside",
             metavar="OUT",
-            help="Another run over the same stream, to hold it against on the page, and in the tables; may be"
-            " given again.",
+            help="Another run over the same stream, to hold it against on the page and in the"
+            " tables; may be given again.",
         ),
     ] = None,
     tables: TablesOption = None,
@@ -72,16 +72,7 @@ def learn(
     wanted = read_configuration(configuration)
     if beside and not (report or tables):
         raise typer.BadParameter("--beside is for page and tables: give --report or --tables too")
-    # What draws is loaded, and read, before the work, so that it cannot fail after.
-    if report is not None:
-        from escalade.simulator.report import write_learning_page
-    if tables is not None:
-        from escalade.simulator.learning import frames_of
-        from escalade.simulator.saving import write_frames
-    if report or tables:
-        from escalade.cli.learning_rows import learned_run
-
-        others = [learned_run(folder) for folder in beside or ()]
+    write_found = _writer(report, tables, beside or ())
     if json:
 
         def write(event: Event) -> None:
@@ -95,15 +86,38 @@ def learn(
         result_console().print(_table(result))
         for line in _lines(result, out):
             result_console().print(line)
-    written = []
-    if report is not None:
-        write_learning_page(report, learned_run(out), others)
-        written.append(("report", report))
-    if tables is not None:
-        frames = frames_of([learned_run(out), *others])
-        written += [("table", path) for path in write_frames(tables, frames)]
+    written = write_found(out)
     if not json:
         show_written(written)
+
+
+def _writer(
+    report: Path | None, tables: Path | None, beside: Sequence[Path]
+) -> Callable[[Path], list[tuple[str, Path]]]:
+    """Writes page and tables of a run; what that takes is loaded, and read, before the run."""
+    if report is None and tables is None:
+        return lambda out: []
+    from escalade.cli.learning_rows import learned_run
+
+    if report is not None:
+        from escalade.simulator.report import write_learning_page
+    if tables is not None:
+        from escalade.simulator.learning import frames_of
+        from escalade.simulator.saving import write_frames
+
+    others = [learned_run(folder) for folder in beside]
+
+    def write(out: Path) -> list[tuple[str, Path]]:
+        run, written = learned_run(out), []
+        if report is not None:
+            write_learning_page(report, run, others)
+            written.append(("report", report))
+        if tables is not None:
+            frames = frames_of([run, *others])
+            written += [("table", path) for path in write_frames(tables, frames)]
+        return written
+
+    return write
 
 
 def _improve(configuration: Path, traces: Path, out: Path, *, json: bool) -> None:

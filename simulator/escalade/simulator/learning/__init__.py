@@ -1,4 +1,4 @@
-"""Cascades that learned from a stream: records, tables and columns; knows no learner and no page."""
+"""Cascades that learned from a stream: records, tables, columns; knows no learner, no page."""
 
 from escalade.simulator.learning.frames import frames_of
 from escalade.simulator.learning.runs import (

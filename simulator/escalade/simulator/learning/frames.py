@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from escalade.simulator.frames import Frame, Value, frame_of
 from escalade.simulator.learning.runs import Agreement, LearnedRun, LevelFigures
 
 _AGREEMENT = ("agreement", "agreement_low", "agreement_high")
 _LEVEL = LevelFigures.__struct_fields__[1:]
+_HEADS = {
+    "runs": ("run", "method", "mu", "items", "calls", "accuracy", "audited", *_AGREEMENT),
+    "levels": ("run", "level", *_LEVEL),
+    "classes": ("run", "method", "items", "calls", "class", "recall", "precision"),
+    "moments": (
+        *("run", "items", "calls", "accuracy", "recent_accuracy", "recent_measured"),
+        *_AGREEMENT,
+    ),
+    "answered": ("run", "items", "level", "answered"),
+    "alarms": ("run", "items"),
+}
 
 
 def frames_of(runs: Sequence[LearnedRun]) -> list[Frame]:
@@ -17,48 +28,31 @@ def frames_of(runs: Sequence[LearnedRun]) -> list[Frame]:
     Calls and accuracy of a moment are of all items so far; what is recent, and who `answered`, of
     those since the moment before.
     """
-    of_runs: list[list[Value]] = [
-        [run.name, run.method, run.mu, run.items, run.calls, run.accuracy]
-        + [*_agreement(run.agreement), run.audited]
-        for run in runs
-    ]
-    levels: list[list[Value]] = [
-        [run.name, one.name, *(getattr(one, key) for key in _LEVEL)]
-        for run in runs
-        for one in run.levels
-    ]
-    classes: list[list[Value]] = [
-        [run.name, run.method, label, run.items, run.calls]
-        + [run.recall.get(label), run.precision.get(label)]
-        for run in runs
-        for label in run.labels
-    ]
-    moments: list[list[Value]] = [
-        [run.name, one.items, one.calls, one.accuracy, one.recent_accuracy, one.recent_measured]
-        + _agreement(one.agreement)
-        for run in runs
-        for one in run.moments
-    ]
-    answered: list[list[Value]] = [
-        [run.name, one.items, level.name, one.by.get(level.name, 0)]
-        for run in runs
-        for one in run.moments
-        for level in run.levels
-    ]
-    alarms: list[list[Value]] = [[run.name, items] for run in runs for items in run.alarms]
-    told = ("run", "method", "mu", "items", "calls", "accuracy", *_AGREEMENT, "audited")
-    recent = ("recent_accuracy", "recent_measured")
-    return [
-        frame_of("runs", told, of_runs),
-        frame_of("levels", ("run", "level", *_LEVEL), levels),
-        frame_of(
-            "classes", ("run", "method", "class", "items", "calls", "recall", "precision"), classes
-        ),
-        frame_of("moments", ("run", "items", "calls", "accuracy", *recent, *_AGREEMENT), moments),
-        frame_of("answered", ("run", "items", "level", "answered"), answered),
-        frame_of("alarms", ("run", "items"), alarms),
-    ]
+    rows: dict[str, list[Sequence[Value]]] = {name: [] for name in _HEADS}
+    for run in runs:
+        for name, row in _rows(run):
+            rows[name].append((run.name, *row))
+    return [frame_of(name, head, rows[name]) for name, head in _HEADS.items()]
 
 
-def _agreement(of: Agreement | None) -> list[Value]:
-    return [None] * 3 if of is None else [of.estimate, of.low, of.high]
+def _rows(run: LearnedRun) -> Iterator[tuple[str, Sequence[Value]]]:
+    """Each with the frame it is of, without the run's name."""
+    base = (run.method, run.mu, run.items, run.calls, run.accuracy, run.audited)
+    yield "runs", (*base, *_agreement(run.agreement))
+    for one in run.levels:
+        yield "levels", (one.name, *(getattr(one, key) for key in _LEVEL))
+    for label in run.labels:
+        known = (label, run.recall.get(label), run.precision.get(label))
+        yield "classes", (run.method, run.items, run.calls, *known)
+    for moment in run.moments:
+        recent = (moment.recent_accuracy, moment.recent_measured)
+        agreement = _agreement(moment.agreement)
+        yield "moments", (moment.items, moment.calls, moment.accuracy, *recent, *agreement)
+        for one in run.levels:
+            yield "answered", (moment.items, one.name, moment.by.get(one.name, 0))
+    for items in run.alarms:
+        yield "alarms", (items,)
+
+
+def _agreement(of: Agreement | None) -> tuple[Value, Value, Value]:
+    return (None, None, None) if of is None else (of.estimate, of.low, of.high)

@@ -82,6 +82,10 @@ class LearnedRun(msgspec.Struct, frozen=True, kw_only=True):
         """Of the expert."""
         return self.levels[-1].runs
 
+    def quality(self, label: str | None = None) -> float | None:
+        """Accuracy, or the recall of a class."""
+        return self.accuracy if label is None else self.recall.get(label)
+
 
 def in_stretches(run: LearnedRun, most: int) -> LearnedRun:
     """The run with no more than so many moments; each is of several, one after the other."""

@@ -81,7 +81,9 @@ def course_tables(run: LearnedRun) -> dict[str, TextTable]:
     }
     if run.accuracy is not None:
         right = [[_percent(one.accuracy), _percent(one.recent_accuracy)] for one in moments]
-        found["accuracy"] = _course("Accuracy", ["so far", "since the row above"], after, right)
+        found["accuracy"] = _course(
+            "Accuracy of answers", ["so far", "since the row above"], after, right
+        )
     if run.agreement is not None:
         agreed = [_agreed(one.agreement) for one in moments]
         head = ["estimate", "lowest", "highest"]
@@ -95,7 +97,7 @@ def against_calls_table(runs: Sequence[LearnedRun], label: str | None = None) ->
         [
             Cell(run.name, run.method),
             Cell(_share(run.calls, run.items), f"{run.calls:,}"),
-            Cell(_percent(run.accuracy if label is None else run.recall.get(label))),
+            Cell(_percent(run.quality(label))),
         ]
         for run in runs
     ]

@@ -212,9 +212,9 @@ def under_rule(part: Slice, rule: str) -> list[CurvePoints]:
     return [curve for curve in part.curves if curve.rule == rule]
 
 
-def room_around(values: Iterable[float]) -> tuple[float, float]:
+def room_around(values: Iterable[float | None]) -> tuple[float, float]:
     """Limits of an axis of shares that may lie close together."""
-    reach = list(values) or [0.0, 1.0]
+    reach = [value for value in values if value is not None] or [0.0, 1.0]
     room = _MARGIN * max(max(reach) - min(reach), _LEAST_SPAN)
     return min(reach) - room, max(reach) + room
 

@@ -1,9 +1,8 @@
-"""Figures of cascades that learned from streams, for a paper and for their page; computes nothing."""
+"""Figures of cascades that learned from streams, for a paper and their page; computes nothing."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -63,22 +62,20 @@ def learning_figures(run: LearnedRun, beside: Sequence[LearnedRun] = ()) -> dict
             found["accuracy"] = _accuracy(run)
         if run.agreement is not None:
             found["agreement"] = _agreement(run)
-        if beside and any(one.accuracy is not None for one in runs):
-            found["curve"] = _against_calls(runs, "Accuracy", lambda one: one.accuracy)
-        for k, label in enumerate(run.labels if beside else ()):
-            if any(one.recall.get(label) is not None for one in runs):
-                found[f"recall-{k}"] = _against_calls(
-                    runs, "Recall", lambda one, label=label: one.recall.get(label)
-                )
+        compared: dict[str, str | None] = {"curve": None}
+        compared |= {f"recall-{k}": label for k, label in enumerate(run.labels)}
+        for name, label in compared.items() if beside else ():
+            if any(one.quality(label) is not None for one in runs):
+                found[name] = _against_calls(runs, label)
         return found
 
 
 def _curves(compared: Mapping[str, Sequence[LearnedRun]]) -> Figure:
     figure, panels = panel_grid(len(compared))
     methods = dict.fromkeys(run.method for runs in compared.values() for run in runs)
-    seen = {}
+    seen = dict[str, Line2D]()
     for axes, (title, runs) in zip(panels, compared.items(), strict=True):
-        seen |= _draw_methods(axes, runs, methods, lambda run: run.accuracy)
+        seen |= _draw_methods(axes, runs, methods)
         axes.set_title(title)
         _name(axes, "Share deferred to the expert", "Accuracy")
         axes.xaxis.set_major_formatter(percent_ticks())
@@ -86,31 +83,26 @@ def _curves(compared: Mapping[str, Sequence[LearnedRun]]) -> Figure:
     return figure
 
 
-def _against_calls(
-    runs: Sequence[LearnedRun], label: str, of: Callable[[LearnedRun], float | None]
-) -> Figure:
+def _against_calls(runs: Sequence[LearnedRun], label: str | None) -> Figure:
     figure, axes = _empty()
     methods = dict.fromkeys(run.method for run in runs)
-    draw_legend(figure, _draw_methods(axes, runs, methods, of).values())
-    _name(axes, "Calls of the expert, of the items", label)
+    draw_legend(figure, _draw_methods(axes, runs, methods, label).values())
+    _name(axes, "Calls of the expert, of the items", "Accuracy" if label is None else "Recall")
     axes.xaxis.set_major_formatter(percent_ticks())
-    axes.set_ylim(room_around(value for run in runs if (value := of(run)) is not None))
+    axes.set_ylim(room_around(run.quality(label) for run in runs))
     return figure
 
 
 def _draw_methods(
-    axes: Axes,
-    runs: Sequence[LearnedRun],
-    methods: Iterable[str],
-    of: Callable[[LearnedRun], float | None],
+    axes: Axes, runs: Sequence[LearnedRun], methods: Iterable[str], label: str | None = None
 ) -> dict[str, Line2D]:
     """A line through the runs of each method; returns those that there are."""
-    seen = {}
+    seen = dict[str, Line2D]()
     for k, (method, colour) in enumerate(coloured(methods)):
         points = sorted(
             (run.calls / max(run.items, 1), value)
             for run in runs
-            if run.method == method and (value := of(run)) is not None
+            if run.method == method and (value := run.quality(label)) is not None
         )
         if points:
             (seen[method],) = axes.plot(
@@ -195,13 +187,12 @@ def _calls(run: LearnedRun) -> Figure:
 
 def _accuracy(run: LearnedRun) -> Figure:
     figure, axes = _over_the_stream(run, "Accuracy")
-    recent = plottable([moment.recent_accuracy for moment in run.moments])
-    so_far = plottable([moment.accuracy for moment in run.moments])
-    axes.plot(
-        _items(run), recent, color=COLOURS[5], linewidth=_THIN, label="since the point before"
-    )
-    axes.plot(_items(run), so_far, color=COLOURS[0], label="so far")
-    axes.set_ylim(room_around(value for value in recent + so_far if not math.isnan(value)))
+    recent = [moment.recent_accuracy for moment in run.moments]
+    so_far = [moment.accuracy for moment in run.moments]
+    items, label = _items(run), "since the point before"
+    axes.plot(items, plottable(recent), color=COLOURS[5], linewidth=_THIN, label=label)
+    axes.plot(items, plottable(so_far), color=COLOURS[0], label="so far")
+    axes.set_ylim(room_around(recent + so_far))
     draw_legend(figure, axes.lines)
     return figure
 

@@ -65,20 +65,17 @@ def write_learning_page(path: Path, run: LearnedRun, beside: Sequence[LearnedRun
         DataError: it cannot be written.
     """
     drawn, runs = in_stretches(run, _MOST_POINTS), [run, *beside]
-    figures = learning_figures(drawn, beside)
-    own, all_runs = ({one.name: one for one in frames_of(of)} for of in ([drawn], runs))
-    tables = course_tables(run)
+    figures, tables = learning_figures(drawn, beside), course_tables(run)
+    own, every = ({one.name: one for one in frames_of(of)} for of in ([drawn], runs))
     curves: list[Chart] = []
-    if "curve" in figures:
-        behind = {"curve-table": against_calls_table(runs)}
-        title = "Accuracy against calls"
-        curves.append(chart("curve", title, figures["curve"], "", behind, all_runs["runs"]))
-    for k, label in enumerate(run.labels):
-        if (name := f"recall-{k}") in figures:
-            behind = {f"{name}-table": against_calls_table(runs, label)}
-            title = f"Recall of {label} against calls"
-            numbers = rows_where(all_runs["classes"], **{"class": label})
-            curves.append(chart(name, title, figures[name], "", behind, numbers))
+    for name in list(figures)[len(tables) :]:
+        label = run.labels[int(name.removeprefix("recall-"))] if name != "curve" else None
+        what = "Accuracy" if label is None else f"Recall of {label}"
+        behind = {f"{name}-table": against_calls_table(runs, label)}
+        numbers = every["runs"]
+        if label is not None:
+            numbers = rows_where(every["classes"], **{"class": label})
+        curves.append(chart(name, f"{what} against calls", figures[name], "", behind, numbers))
     values: dict[str, object] = {
         "name": run.name,
         "lede": [lede(run)],
@@ -96,7 +93,7 @@ def write_learning_page(path: Path, run: LearnedRun, beside: Sequence[LearnedRun
         "classes_csv": csv_link(own["classes"]),
         "curves": curves,
         "runs": runs_table(runs) if beside else None,
-        "runs_csv": csv_link(all_runs["runs"]),
+        "runs_csv": csv_link(every["runs"]),
         "agreement": run.agreement,
         "left_out": len(run.moments) > len(drawn.moments),
     }
