@@ -213,10 +213,11 @@ def under_rule(part: Slice, rule: str) -> list[CurvePoints]:
 
 
 def room_around(values: Iterable[float | None]) -> tuple[float, float]:
-    """Limits of an axis of shares that may lie close together."""
+    """Limits of an axis of shares, which may all be one: hardly beyond 0 and 100%."""
     reach = [value for value in values if value is not None] or [0.0, 1.0]
-    room = _MARGIN * max(max(reach) - min(reach), _LEAST_SPAN)
-    return min(reach) - room, max(reach) + room
+    span = max(max(reach) - min(reach), _LEAST_SPAN)
+    low = max(0.0, min(1 - span, (max(reach) + min(reach) - span) / 2))
+    return low - _MARGIN * span, low + (1 + _MARGIN) * span
 
 
 def plottable(values: Sequence[float | None]) -> list[float]:

@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from escalade.simulator.learning import EXPERT, LearnedRun, Moment
 from escalade.simulator.palette import COLOURS, GREY, coloured
@@ -225,7 +226,9 @@ def _over_the_stream(run: LearnedRun, label: str) -> tuple[Figure, Axes]:
 
 def _empty() -> tuple[Figure, Axes]:
     figure = Figure((COLUMN, _HEIGHT), layout="constrained")
-    return figure, figure.subplots()
+    axes = figure.subplots()
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    return figure, axes
 
 
 def _items(run: LearnedRun) -> list[int]:
