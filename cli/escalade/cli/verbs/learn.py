@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption, TablesOption
+from escalade.cli.options import JsonOption, ReportOption, TablesOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,9 +30,7 @@ def learn(
             " to write, or to go on with.",
         ),
     ],
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
-    ] = None,
+    report: ReportOption = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option(
