@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,22 @@ def test_tables_have_every_number_of_each_run(invoke: Invoke, stream: Path, tmp_
         assert [(one["level"], one["answered"]) for one in own["answered"]] == [
             (key, one["by"].get(key, 0)) for one in events for key in ("linear", "expert")
         ]
+
+
+def test_each_run_has_a_name_of_its_own_and_every_folder_one(
+    invoke: Invoke, stream: Path, tmp_path: Path
+) -> None:
+    out, same = tmp_path / "run", tmp_path / "other" / "run"
+    strange = tmp_path / os.fsdecode(b"r\xff")
+    invoke("learn", tmp_path / "0.05.toml", stream, same)
+    shutil.copytree(same, strange)
+    page, told = tmp_path / "page.html", tmp_path / "told"
+    beside = ("--beside", same, "--beside", strange, "--report", page, "--tables", told)
+    code, _, err = invoke("learn", tmp_path / "0.0005.toml", stream, out, *beside)
+    assert (code, err) == (0, "")
+    names = [row["run"] for row in pq.read_table(told / "runs.parquet").to_pylist()]
+    assert names == [str(out), str(same), "r\\xff"]
+    assert f"{same}<br>" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("holds", [None, b"{}", b"[]", b"no JSON"])

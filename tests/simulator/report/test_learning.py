@@ -206,7 +206,8 @@ def test_tables_open_by_keys_and_nothing_is_wider_than_the_window(
     opened: Callable[..., AbstractContextManager[Any]], tmp_path: Path, run: LearnedRun, size: str
 ) -> None:
     path = tmp_path / "page.html"
-    write_learning_page(path, run, [a_run("other", method="ensemble", labels=("noHate", "hate"))])
+    other = a_run("/runs/" + 80 * "x", method="ensemble", labels=("noHate", "hate"))
+    write_learning_page(path, run, [other])
     over = "document.documentElement.scrollWidth - window.innerWidth"
     with opened(path, size) as page:
         assert page.evaluate(over) == 0
@@ -220,4 +221,10 @@ def test_tables_open_by_keys_and_nothing_is_wider_than_the_window(
             with page.expect_download() as download:
                 page.locator(f"#{name} a").click()
             assert f"figure-{download.value.suggested_filename}" == f"{name}.csv"
+        # However long a name, its numbers are beside it.
+        rows = page.locator("#curve-table tbody tr").all()
+        assert len(rows) == 2
+        for row in rows:
+            box = row.locator("td").first.bounding_box()
+            assert size == "desk" or box["x"] + box["width"] < 390
         assert page.evaluate(over) == 0

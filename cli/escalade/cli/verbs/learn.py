@@ -70,7 +70,7 @@ def learn(
     wanted = read_configuration(configuration)
     if beside and not (report or tables):
         raise typer.BadParameter("--beside is for page and tables: give --report or --tables too")
-    write_found = _writer(report, tables, beside or ())
+    write_found = _writer(out, report, tables, beside or ())
     if json:
 
         def write(event: Event) -> None:
@@ -84,18 +84,18 @@ def learn(
         result_console().print(_table(result))
         for line in _lines(result, out):
             result_console().print(line)
-    written = write_found(out)
+    written = write_found()
     if not json:
         show_written(written)
 
 
 def _writer(
-    report: Path | None, tables: Path | None, beside: Sequence[Path]
-) -> Callable[[Path], list[tuple[str, Path]]]:
+    out: Path, report: Path | None, tables: Path | None, beside: Sequence[Path]
+) -> Callable[[], list[tuple[str, Path]]]:
     """Writes page and tables of a run; what that takes is loaded, and read, before the run."""
     if report is None and tables is None:
-        return lambda out: []
-    from escalade.cli.learning_rows import learned_run
+        return list
+    from escalade.cli.learning_rows import learned_run, run_names
 
     if report is not None:
         from escalade.simulator.report import write_learning_page
@@ -103,10 +103,11 @@ def _writer(
         from escalade.simulator.learning import frames_of
         from escalade.simulator.saving import write_frames
 
-    others = [learned_run(folder) for folder in beside]
+    own, *names = run_names([out, *beside])
+    others = [learned_run(*one) for one in zip(beside, names, strict=True)]
 
-    def write(out: Path) -> list[tuple[str, Path]]:
-        run, written = learned_run(out), []
+    def write() -> list[tuple[str, Path]]:
+        run, written = learned_run(out, own), []
         if report is not None:
             write_learning_page(report, run, others)
             written.append(("report", report))
