@@ -112,6 +112,7 @@ VERBS = {
     "evaluate's trace": ("evaluate a={trace} --report {trace}", "is read too"),
     "fleet": ("fleet {trace} --report x --tables x", "--report and --tables are both"),
     "learn": ("learn {trace} x --report x", "--report and OUT are both"),
+    "learn's columns": ("learn {trace} x --report y --tables y/z", "which --report makes a file"),
     "ask": ("ask {trace} g2p --trace x --outbox x", "--trace and --outbox are both"),
     "listen": ("listen {trace} --trace x --outbox x", "--trace and --outbox are both"),
     "record": ("record x --data {trace} --out {trace}", "is read too"),

@@ -49,7 +49,7 @@ def test_help_names_every_verb_and_loads_no_part() -> None:
         "out = io.StringIO()\n"
         "with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):\n"
         "    run()\n"
-        "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'plotly'}\n"
+        "heavy = {'torch', 'transformers', 'onnxruntime', 'grpc', 'numpy', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
         "print([v for v in ('demo ask record calibrate export train tasks trace router serve proxy"
         " load simulate evaluate store inspect')"

@@ -14,7 +14,7 @@ from escalade.export.artifact import export_artifact
 #: What other extras bring that any part of ours imports.
 OTHERS = (
     *("executorch", "torchao", "gguf", "llama_cpp", "optimum", "sklearn", "scipy", "numba"),
-    *("accelerate", "peft", "plotly", "matplotlib", "pyarrow", "starlette", "uvicorn"),
+    *("accelerate", "peft", "matplotlib", "pyarrow", "starlette", "uvicorn"),
 )
 PROGRAM = """
 import sys

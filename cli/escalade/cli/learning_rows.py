@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from escalade.cli.errors import CliError
-from escalade.edge.base import UNDECODABLE
+from escalade.edge.base import UNDECODABLE, text_of
 from escalade.simulator.learning import EXPERT, Agreement, LearnedRun, LevelFigures, Moment
 from escalade.training.online import EVENTS_NAME, RESULT_NAME, Event, Result
 from escalade.training.online import Agreement as AuditedAgreement
@@ -30,7 +32,14 @@ def learned_run(folder: Path, name: str | None = None) -> LearnedRun:
     except (OSError, *UNDECODABLE) as error:
         said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
         raise CliError(f"{folder}: holds no finished run of `escalade learn`: {said}") from error
-    return run_of(result, events, name or folder.resolve().name)
+    return run_of(result, events, name or run_names([folder])[0])
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """What each run is called: by its folder's name, or the whole path where two have the same."""
+    whole = [folder.resolve() for folder in folders]
+    seen = Counter(folder.name for folder in whole)
+    return [text_of(folder.name if seen[folder.name] == 1 else str(folder)) for folder in whole]
 
 
 def run_of(result: Result, events: list[Event], name: str) -> LearnedRun:
@@ -86,6 +95,7 @@ def _moment(event: Event) -> Moment:
         recent_accuracy=(
             event.window_right / event.window_measured if event.window_measured else None
         ),
+        recent_measured=event.window_measured,
         agreement=_agreement(event.agreement),
     )
 

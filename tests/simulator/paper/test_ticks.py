@@ -8,7 +8,7 @@ import pytest
 
 from escalade.edge.trace import Trace
 from escalade.simulator.evaluation.evaluation import evaluate
-from escalade.simulator.paper.drawing import count_ticks, seconds_ticks
+from escalade.simulator.paper.drawing import count_ticks, room_around, seconds_ticks
 from escalade.simulator.paper.figures import evaluation_figures
 
 
@@ -25,6 +25,22 @@ def test_a_time_has_its_unit(value_s: float, shown: str) -> None:
 )
 def test_a_part_of_one_is_a_decimal(value: float, shown: str) -> None:
     assert count_ticks()(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("shares", "low", "high"),
+    [
+        ([0.5, None, 0.9], 0.484, 0.916),
+        ([1.0, 1.0], 0.9792, 1.0008),
+        ([0.0], -0.0008, 0.0208),
+        ([0.5], 0.4892, 0.5108),
+        ([None], -0.04, 1.04),
+    ],
+)
+def test_shares_that_are_all_one_have_no_axis_far_beyond_100_percent(
+    shares: list[float | None], low: float, high: float
+) -> None:
+    assert room_around(shares) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import pytest
 
-from escalade.simulator.learning import Agreement, LearnedRun, LevelFigures, Moment
-from escalade.simulator.paper.learning import write_learning_figures
-from escalade.simulator.report.plotted import learning_figures
-from escalade.simulator.report.plotted.learning import write_learning_page
+from escalade.simulator.learning import (
+    Agreement,
+    LearnedRun,
+    LevelFigures,
+    Moment,
+    course_tables,
+    in_stretches,
+)
+from escalade.simulator.paper.learning import learning_figures, write_learning_figures
+from escalade.simulator.report.learning import write_learning_page
 
 ReadPage = Callable[[str], Any]
 _NONE = "\N{EN DASH}"
@@ -27,6 +37,7 @@ def a_run(name: str = "mu-1", *, method: str = "cascade", labels: tuple[str, str
             calls=100 * k - 10 * k * (k + 1),
             accuracy=0.8 + 0.01 * k,
             recent_accuracy=0.8,
+            recent_measured=100,
             agreement=Agreement(low=0.1 * k, estimate=None if k == 1 else 0.9, high=1.0),
         )
         for k in range(1, 5)
@@ -45,6 +56,11 @@ def a_run(name: str = "mu-1", *, method: str = "cascade", labels: tuple[str, str
     )  # fmt: skip
 
 
+def figures(page: Any) -> list[str]:
+    """Those on a page, by their names."""
+    return [one.removeprefix("figure-") for one in page.ids if one.startswith("figure-")]
+
+
 @pytest.fixture(scope="module")
 def run() -> LearnedRun:
     return a_run(labels=("noHate", "hate"))
@@ -57,16 +73,36 @@ def source(tmp_path: Path, run: LearnedRun) -> str:
     return path.read_text("utf-8")
 
 
-def test_page_is_well_formed_and_refers_to_nothing_outside(
-    source: str, read_page: ReadPage
+def test_page_is_whole_and_each_figure_has_its_table_and_numbers(
+    source: str, run: LearnedRun, read_page: ReadPage
 ) -> None:
     page = read_page(source)
     assert page.open == []
-    assert page.references == []
+    assert len(page.ids) == len(set(page.ids))
     # No class `hate` was ever right: it has no curve of recall.
-    assert page.ids == ["answered", "calls", "accuracy", "agreement", "curve", "recall-0"]
-    for name in page.ids:
-        assert sum(f'"{name}",' in script for script in page.scripts) == 1
+    drawn = ["answered", "calls", "accuracy", "agreement", "curve", "recall-0"]
+    assert figures(page) == drawn
+    for name in drawn:
+        assert f"{name}-table" in page.ids
+        assert f'<svg id="{name}" ' in source
+    assert "Content-Security-Policy" in source
+    assert len(page.scripts) == 1
+    assert all(one.startswith("data:text/csv") for one in page.references)
+    answered, calls, accuracy, agreement, alarms, levels, classes, curve, recall, runs = [
+        list(csv.DictReader(io.StringIO(unquote(one.partition(",")[2])))) for one in page.references
+    ]
+    assert [int(row["answered"]) for row in answered if row["level"] == "linear"] == [
+        moment.by["linear"] for moment in run.moments
+    ]
+    assert calls == accuracy == agreement
+    assert [float(row["accuracy"]) for row in accuracy] == [m.accuracy for m in run.moments]
+    assert [row["agreement"] for row in agreement] == ["", "0.9", "0.9", "0.9"]
+    assert [row["items"] for row in alarms] == ["317"]
+    assert [row["level"] for row in levels] == ["linear", "expert"]
+    assert [row["recall"] for row in classes] == ["0.9", ""]
+    assert curve == runs
+    assert [row["run"] for row in runs] == ["mu-1", "other"]
+    assert {row["class"] for row in recall} == {"noHate"}
 
 
 def test_page_carries_the_numbers(source: str, read_page: ReadPage) -> None:
@@ -93,7 +129,7 @@ def test_a_run_by_itself_without_labels_and_audit(
     path = tmp_path / "page.html"
     write_learning_page(path, alone)
     page = read_page(path.read_text("utf-8"))
-    assert page.ids == ["answered", "calls"]
+    assert figures(page) == ["answered", "calls"]
     for word in ("accuracy", "Classes", "Agreement", "alarm", "Against"):
         assert word not in page.text
 
@@ -129,8 +165,66 @@ def test_figures_for_a_paper_are_the_same_every_time(tmp_path: Path, run: Learne
 
 def test_who_answered_is_drawn_from_the_first_item_on() -> None:
     run = a_run(labels=("ham", "spam"))
-    for trace in learning_figures.answered(run).data:
-        assert list(trace.x) == [0, 100, 200, 300, 400]
-        assert trace.y[0] == trace.y[1]
+    (axes,) = learning_figures(run)["answered"].axes
+    assert axes.get_xlim() == (0, 400)
+    linear = axes.collections[0].get_paths()[0].vertices
+    assert {0, 100, 200, 300, 400} == set(linear[:, 0])
+    assert max(y for x, y in linear if x < 100) == pytest.approx(0.2)
     nothing = msgspec.structs.replace(run, moments=[])
-    assert all(not trace.x for trace in learning_figures.answered(nothing).data)
+    assert all(figure.axes for figure in learning_figures(nothing, [run]).values())
+
+
+def test_of_a_long_stream_points_and_rows_are_of_several_moments(
+    tmp_path: Path, run: LearnedRun, read_page: ReadPage
+) -> None:
+    one = run.moments[0]
+    moments = [
+        msgspec.structs.replace(
+            one, items=100 * k, calls=k, recent_accuracy=k % 2, recent_measured=1 + k % 2 * 3
+        )
+        for k in range(1, 1001)
+    ]
+    long = msgspec.structs.replace(run, moments=moments)
+    shorter = in_stretches(long, 400).moments
+    assert len(shorter) == 334
+    assert shorter[-1].items == 100_000
+    assert shorter[0].by == {"linear": 60, "expert": 240}
+    assert shorter[0].recent_accuracy == pytest.approx(8 / 9)  # of 4, 1 and 4
+    assert in_stretches(run, 4) == run
+    for table in course_tables(long).values():
+        assert len(table.rows) == 20
+        assert table.rows[-1][0].text == "100,000"
+    write_learning_page(tmp_path / "page.html", long)
+    source = (tmp_path / "page.html").read_text("utf-8")
+    assert "of several moments of the run" in read_page(source).text
+    assert len(source) < 500_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["phone", "desk"])
+def test_tables_open_by_keys_and_nothing_is_wider_than_the_window(
+    opened: Callable[..., AbstractContextManager[Any]], tmp_path: Path, run: LearnedRun, size: str
+) -> None:
+    path = tmp_path / "page.html"
+    other = a_run("/runs/" + 80 * "x", method="ensemble", labels=("noHate", "hate"))
+    write_learning_page(path, run, [other])
+    over = "document.documentElement.scrollWidth - window.innerWidth"
+    with opened(path, size) as page:
+        assert page.evaluate(over) == 0
+        names = [one.get_attribute("id") for one in page.locator("figure").all()]
+        assert len(names) == 6
+        for name in names:
+            assert page.locator(f"#{name} > svg").is_visible()
+            page.locator(f"#{name} summary").focus()
+            page.keyboard.press("Enter")
+            assert page.locator(f"#{name} table").is_visible()
+            with page.expect_download() as download:
+                page.locator(f"#{name} a").click()
+            assert f"figure-{download.value.suggested_filename}" == f"{name}.csv"
+        # However long a name, its numbers are beside it.
+        rows = page.locator("#curve-table tbody tr").all()
+        assert len(rows) == 2
+        for row in rows:
+            box = row.locator("td").first.bounding_box()
+            assert size == "desk" or box["x"] + box["width"] < 390
+        assert page.evaluate(over) == 0

@@ -17,6 +17,7 @@ LimitOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same numbers.")]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="Write a page (HTML) here.")]
 FiguresOption = Annotated[
     Path | None,
     typer.Option("--figures", help="Write figures for a paper (PNG, SVG) into this folder."),

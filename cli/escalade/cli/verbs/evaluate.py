@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from escalade.cli.options import (
     JsonOption,
     PriceOption,
     PricePerHourOption,
+    ReportOption,
     SampleOption,
     SeedOption,
     TablesOption,
@@ -46,8 +48,7 @@ def evaluate(
         ),
     ] = None,
     router: Annotated[
-        Path | None,
-        typer.Option("--router", help="A trained router, as one more rule."),
+        Path | None, typer.Option("--router", help="A trained router, as one more rule.")
     ] = None,
     metric: Annotated[
         str,
@@ -103,9 +104,7 @@ def evaluate(
             " given again, and is to be for each of them.",
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
-    ] = None,
+    report: ReportOption = None,
     figures: FiguresOption = None,
     tables: TablesOption = None,
     resamples: Annotated[
@@ -120,7 +119,7 @@ def evaluate(
     import msgspec
 
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import print_json, progress_bar
+    from escalade.cli.output import print_json, progress_bar, show_written
     from escalade.simulator.evaluation import evaluate as evaluate_traces
     from escalade.simulator.evaluation import on_device
     from escalade.simulator.recorded import read_shared_sample, with_prices
@@ -145,81 +144,71 @@ def evaluate(
         from escalade.edge.deferral import Router
 
         rules.append(("router", Router.open(router)))
-    prices, hour_prices = prices_of(price), hour_prices_of(price_per_hour)
+    prices = prices_of(price), hour_prices_of(price_per_hour)
     sizes = _sizes(artifact or [])
     notes = list[str]()
     with progress_bar("reading, bytes") as tick:
         groups = {
             name: [
                 with_prices(
-                    read_shared_sample(path, sample, seed, notes, tick, up_to=up_to),
-                    prices,
-                    hour_prices,
+                    read_shared_sample(path, sample, seed, notes, tick, up_to=up_to), *prices
                 )
                 for path in paths
             ]
             for name, paths in named
         }
+    evaluated = partial(
+        evaluate_traces, groups, metric=metric, gate=gate, resamples=resamples, seed=seed
+    )
     with progress_bar("resampling") as tick:
-        evaluation = evaluate_traces(
-            groups,
+        evaluation = evaluated(
             rules=rules,
-            metric=metric,
             cost=cost,
-            gate=gate,
             baseline=baseline,
             quality=quality,
             budget=budget,
             by_task=by_task,
-            resamples=resamples,
             notes=notes,
-            seed=seed,
             progress=tick,
         )
     if sizes:
         rates = evaluation
         if cost != "deferral_rate":
             with progress_bar("counting calls") as tick:
-                rates = evaluate_traces(
-                    groups,
-                    rules=rules[:1],
-                    metric=metric,
-                    cost="deferral_rate",
-                    gate=gate,
-                    resamples=resamples,
-                    seed=seed,
-                    progress=tick,
-                )
+                rates = evaluated(rules=rules[:1], cost="deferral_rate", progress=tick)
         rows = on_device(groups, sizes, rates, gate)
         evaluation = msgspec.structs.replace(evaluation, on_device=rows)
+    written: list[tuple[str, Path]] = []
     if report is not None:
         write_evaluation_page(report, evaluation)
-        evaluation = msgspec.structs.replace(evaluation, report=str(report))
+        written.append(("report", report))
     if figures is not None:
-        written = [str(path) for path in write_figures(figures, evaluation)]
-        evaluation = msgspec.structs.replace(evaluation, figures=written)
+        written += [("figure", path) for path in write_figures(figures, evaluation)]
     if tables is not None:
-        written = [str(path) for path in write_frames(tables, frames_of(evaluation))]
-        evaluation = msgspec.structs.replace(evaluation, tables=written)
+        written += [("table", path) for path in write_frames(tables, frames_of(evaluation))]
     if json:
-        print_json(evaluation)
+        print_json(
+            msgspec.structs.replace(
+                evaluation,
+                report=report and str(report),
+                figures=[str(path) for kind, path in written if kind == "figure"],
+                tables=[str(path) for kind, path in written if kind == "table"],
+            )
+        )
     else:
-        show_evaluation(evaluation)
+        _show(evaluation)
+        show_written(written)
 
 
-def show_evaluation(evaluation: Evaluation) -> None:
-    """The tables of an evaluation, on stdout."""
+def _show(evaluation: Evaluation) -> None:
     from escalade.cli.output import result_console
-    from escalade.cli.tables import show_table
+    from escalade.cli.tables import show_report
     from escalade.simulator.evaluation import lede, on_device_table, seeds_table, tables_of
 
-    console = result_console()
-    for line in lede(evaluation):
-        console.print(line)
     found = [table for part in evaluation.slices for table in tables_of(evaluation, part)]
-    for table in [*found, on_device_table(evaluation), seeds_table(evaluation)]:
-        if table is not None:
-            show_table(table)
+    beside = [on_device_table(evaluation), seeds_table(evaluation)]
+    show_report(lede(evaluation), [*found, *(table for table in beside if table is not None)])
+    console = result_console()
     console.print(
         f"beneath each number its 95 % interval ({evaluation.resamples:,} bootstrap resamples);"
         " \N{EN DASH} where no threshold gets there"
@@ -228,12 +217,6 @@ def show_evaluation(evaluation: Evaluation) -> None:
         console.print(f"{evaluation.metric.label}: {evaluation.metric.signature}")
     for note in evaluation.notes:
         console.print(note)
-    if evaluation.report:
-        console.print(f"report: {evaluation.report}")
-    for path in evaluation.figures:
-        console.print(f"figure: {path}")
-    for path in evaluation.tables:
-        console.print(f"table: {path}")
 
 
 def _sizes(folders: Sequence[Path]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from escalade.cli.options import (
     FiguresOption,
     JsonOption,
     ProfilesOption,
+    ReportOption,
     SeedOption,
     TablesOption,
 )
@@ -28,9 +29,7 @@ def fleet(
     ] = None,
     profiles: ProfilesOption = None,
     devices: DevicesOption = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
-    ] = None,
+    report: ReportOption = None,
     figures: FiguresOption = None,
     tables: TablesOption = None,
     seed: SeedOption = 1,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from escalade.cli.options import JsonOption
+from escalade.cli.options import JsonOption, ReportOption, TablesOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,25 +30,24 @@ def learn(
             " to write, or to go on with.",
         ),
     ],
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write a page (HTML) here.")
-    ] = None,
+    report: ReportOption = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option(
             "--beside",
             metavar="OUT",
-            help="Another run over the same stream, to hold it against on the page; may be given"
-            " again.",
+            help="Another run over the same stream, to hold it against on the page and in the"
+            " tables; may be given again.",
         ),
     ] = None,
+    tables: TablesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a stream while small models learn from the large one; run again to go on."""
     import msgspec
 
     from escalade.cli.destinations import check_destinations
-    from escalade.cli.output import result_console
+    from escalade.cli.output import result_console, show_written
     from escalade.training.online import learn_stream, read_configuration
     from escalade.training.tables import kind_of
 
@@ -56,23 +55,22 @@ def learn(
         raise typer.BadParameter(f"give DATA and OUT, or OUT alone; got {len(paths)} paths")
     *data, out = paths
     source = data[0] if data else None
-    check_destinations({"--report": report}, {"OUT": out}, read=[configuration, source])
+    check_destinations(
+        {"--report": report}, {"OUT": out, "--tables": tables}, read=[configuration, source]
+    )
     if kind_of(configuration) == "generation":
         if source is None:
             raise typer.BadParameter("a language model learns from a TRACE: give it, and OUT")
-        if report is not None or beside:
-            raise typer.BadParameter("--report and --beside are of streams, not of 'generation'")
+        if report or tables or beside:
+            raise typer.BadParameter(
+                "--report, --tables and --beside are of streams, not of 'generation'"
+            )
         _improve(configuration, source, out, json=json)
         return
     wanted = read_configuration(configuration)
-    # What draws is loaded, and read, before the work, so that it cannot fail after.
-    if report is not None:
-        from escalade.cli.learning_rows import learned_run
-        from escalade.simulator.report import write_learning_page
-
-        others = [learned_run(folder) for folder in beside or ()]
-    elif beside:
-        raise typer.BadParameter("--beside is for the page: give --report too")
+    if beside and not (report or tables):
+        raise typer.BadParameter("--beside is for page and tables: give --report or --tables too")
+    write_found = _writer(out, report, tables, beside or ())
     if json:
 
         def write(event: Event) -> None:
@@ -86,10 +84,39 @@ def learn(
         result_console().print(_table(result))
         for line in _lines(result, out):
             result_console().print(line)
+    written = write_found()
+    if not json:
+        show_written(written)
+
+
+def _writer(
+    out: Path, report: Path | None, tables: Path | None, beside: Sequence[Path]
+) -> Callable[[], list[tuple[str, Path]]]:
+    """Writes page and tables of a run; what that takes is loaded, and read, before the run."""
+    if report is None and tables is None:
+        return list
+    from escalade.cli.learning_rows import learned_run, run_names
+
     if report is not None:
-        write_learning_page(report, learned_run(out), others)
-        if not json:
-            result_console().print(f"report: {report}")
+        from escalade.simulator.report import write_learning_page
+    if tables is not None:
+        from escalade.simulator.learning import frames_of
+        from escalade.simulator.saving import write_frames
+
+    own, *names = run_names([out, *beside])
+    others = [learned_run(*one) for one in zip(beside, names, strict=True)]
+
+    def write() -> list[tuple[str, Path]]:
+        run, written = learned_run(out, own), []
+        if report is not None:
+            write_learning_page(report, run, others)
+            written.append(("report", report))
+        if tables is not None:
+            frames = frames_of([run, *others])
+            written += [("table", path) for path in write_frames(tables, frames)]
+        return written
+
+    return write
 
 
 def _improve(configuration: Path, traces: Path, out: Path, *, json: bool) -> None:

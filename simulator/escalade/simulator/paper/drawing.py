@@ -58,6 +58,10 @@ _DPI = 300
 _ENTRY = 0.4
 _LETTER = 0.05
 
+#: Of the span of an axis, what stays free at each end; and the least such span, a share.
+_MARGIN = 0.04
+_LEAST_SPAN = 0.02
+
 #: Random deferral and the oracle stand back.
 _THIN = 0.7
 _DOTTED = (0, (1, 1.6))
@@ -206,6 +210,14 @@ def legend_label(name: str) -> str:
 def under_rule(part: Slice, rule: str) -> list[CurvePoints]:
     """One curve for each group."""
     return [curve for curve in part.curves if curve.rule == rule]
+
+
+def room_around(values: Iterable[float | None]) -> tuple[float, float]:
+    """Limits of an axis of shares, which may all be one: hardly beyond 0 and 100%."""
+    reach = [value for value in values if value is not None] or [0.0, 1.0]
+    span = max(max(reach) - min(reach), _LEAST_SPAN)
+    low = max(0.0, min(1 - span, (max(reach) + min(reach) - span) / 2))
+    return low - _MARGIN * span, low + (1 + _MARGIN) * span
 
 
 def plottable(values: Sequence[float | None]) -> list[float]:

@@ -19,6 +19,7 @@ from escalade.simulator.paper.drawing import (
     draw_legend,
     legend_label,
     percent_ticks,
+    room_around,
     save,
     seconds_ticks,
 )
@@ -28,9 +29,6 @@ from escalade.simulator.replay import GateCurve, Replay, Simulation, curves_of
 #: Steps of a drawn distribution function; more cannot be told apart.
 _STEPS = 400
 _HEIGHT = 2.3
-
-#: Of the span of an axis, what stays free at each end.
-_MARGIN = 0.04
 
 
 def write_simulation_figures(folder: Path, simulation: Simulation) -> list[Path]:
@@ -92,9 +90,8 @@ def _curves(simulation: Simulation, curves: dict[str, list[GateCurve]]) -> Figur
                 label=legend_label(f"{before}{row.tiers[-1].name} only"),
             )
             reach.append(alone)
-    room = _MARGIN * max(max(reach) - min(reach), 0.02)
     axes.set(xlabel="Queries that go to the last tier", ylabel="Right answers")
-    axes.set(xlim=(-0.02, 1.02), ylim=(min(reach) - room, max(reach) + room))
+    axes.set(xlim=(-0.02, 1.02), ylim=room_around(reach))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(percent_ticks())
     draw_legend(figure, axes.lines)

@@ -2,7 +2,7 @@
 
 from escalade.simulator.report.evaluation import write_evaluation_page
 from escalade.simulator.report.fleet import write_fleet_page
-from escalade.simulator.report.plotted import write_learning_page
+from escalade.simulator.report.learning import write_learning_page
 from escalade.simulator.report.simulation import write_simulation_page
 
 __all__ = [

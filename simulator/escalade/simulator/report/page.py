@@ -48,11 +48,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"plotly_js": _plotly_js, "script": script}
+    environment.globals |= {"script": script}
     return environment
-
-
-def _plotly_js() -> Markup:
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())  # noqa: S704 - the library's own

@@ -1,86 +1,15 @@
-"""Cascades that learned from a stream, as records and tables; knows no learner and no page.
-
-Accuracies and shares are in [0, 1]. A level is below the expert; who answers is called by name, and
-the expert `expert`.
-"""
+"""Cascades that learned from a stream, as people read them; knows no learner and no page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
+from escalade.simulator.learning.runs import Agreement, LearnedRun, in_stretches
 
-EXPERT = "expert"
 _NONE = "\N{EN DASH}"
-
-
-class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """Of all answers that levels gave so far, those that the expert would have given too."""
-
-    low: float
-    #: None before the first audit.
-    estimate: float | None
-    high: float
-
-
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run was after so many items."""
-
-    items: int
-    #: How many of the items since the moment before each level, and the expert, answered.
-    by: dict[str, int]
-    #: Calls of the expert so far.
-    calls: int
-    #: Of the answers so far whose right class is known; and of those since the moment before.
-    accuracy: float | None = None
-    recent_accuracy: float | None = None
-    agreement: Agreement | None = None
-
-
-class LevelFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a level, or the expert, did; None where it is not known."""
-
-    name: str
-    answered: int
-    #: To answer; and to teach what had passed by.
-    runs: int
-    learning_runs: int = 0
-    updates: int = 0
-    #: Of all runs, and of all updates.
-    flops: float | None
-    learning_flops: float = 0.0
-    seconds: float
-    learning_seconds: float = 0.0
-
-
-class LearnedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run over a stream."""
-
-    name: str
-    #: `cascade`, or what it is compared with.
-    method: str
-    #: What a unit of cost weighs; None where the method has none.
-    mu: float | None = None
-    labels: list[str]
-    items: int
-    accuracy: float | None = None
-    #: Of each class; None of one that never was right, or never was answered.
-    recall: dict[str, float | None] = {}
-    precision: dict[str, float | None] = {}
-    agreement: Agreement | None = None
-    audited: int = 0
-    #: In ascending cost, the expert last.
-    levels: list[LevelFigures]
-    moments: list[Moment] = []
-    #: After how many items the agreement was found to have fallen.
-    alarms: list[int] = []
-
-    @property
-    def calls(self) -> int:
-        """Of the expert."""
-        return self.levels[-1].runs
+#: Rows of a table beside a figure.
+_MOST_ROWS = 20
 
 
 def lede(run: LearnedRun) -> str:
@@ -103,7 +32,7 @@ def levels_table(run: LearnedRun) -> TextTable:
     rows = [
         [
             Cell(one.name),
-            Cell(percent(one.answered / max(run.items, 1)), f"{one.answered:,}"),
+            Cell(_share(one.answered, run.items), f"{one.answered:,}"),
             Cell(f"{one.runs:,}", f"{one.learning_runs:,} to learn" if one.learning_runs else ""),
             Cell(f"{one.updates:,}" if one.updates else _NONE),
             Cell(_NONE if one.flops is None else count(one.flops), _learning(one.learning_flops)),
@@ -132,12 +61,56 @@ def classes_table(run: LearnedRun) -> TextTable:
     return TextTable("Classes", ["class", "recall", "precision"], rows)
 
 
+def course_tables(run: LearnedRun) -> dict[str, TextTable]:
+    """`answered` and `calls` over the stream; `accuracy` and `agreement` where they are known.
+
+    Of a long stream a row is of several moments.
+    """
+    moments = in_stretches(run, _MOST_ROWS).moments
+    names = [level.name for level in run.levels]
+    after = [f"{moment.items:,}" for moment in moments]
+    answered = [
+        [_share(one.by.get(name, 0), sum(one.by.values())) for name in names] for one in moments
+    ]
+    calls = [[f"{one.calls:,}", _share(one.calls, one.items)] for one in moments]
+    found = {
+        "answered": _course(
+            "Who answered, of the items since the row above", names, after, answered
+        ),
+        "calls": _course("Calls so far", ["calls", "of the items"], after, calls),
+    }
+    if run.accuracy is not None:
+        right = [[_percent(one.accuracy), _percent(one.recent_accuracy)] for one in moments]
+        found["accuracy"] = _course(
+            "Accuracy of answers", ["so far", "since the row above"], after, right
+        )
+    if run.agreement is not None:
+        agreed = [_agreed(one.agreement) for one in moments]
+        head = ["estimate", "lowest", "highest"]
+        found["agreement"] = _course("Agreement so far", head, after, agreed)
+    return found
+
+
+def against_calls_table(runs: Sequence[LearnedRun], label: str | None = None) -> TextTable:
+    """Accuracy, or the recall of a class, of runs beside their calls."""
+    rows = [
+        [
+            Cell(run.name, run.method),
+            Cell(_share(run.calls, run.items), f"{run.calls:,}"),
+            Cell(_percent(run.quality(label))),
+        ]
+        for run in runs
+    ]
+    what = "accuracy" if label is None else "recall"
+    return TextTable(f"{what.capitalize()} of each run", ["run", "calls", what], rows)
+
+
 def runs_table(runs: Sequence[LearnedRun]) -> TextTable:
     """Several runs over one stream, side by side."""
     rows = [
         [
             Cell(run.name, run.method if run.mu is None else f"{run.method}, mu {run.mu:g}"),
-            Cell(f"{run.calls:,}", percent(run.calls / max(run.items, 1))),
+            Cell(f"{run.calls:,}", _share(run.calls, run.items)),
             Cell(_percent(run.accuracy)),
             Cell(_NONE if run.agreement is None else _agreement(run.agreement)),
         ]
@@ -148,6 +121,21 @@ def runs_table(runs: Sequence[LearnedRun]) -> TextTable:
 
 def _learning(flops: float) -> str:
     return f"{count(flops)} to learn" if flops else ""
+
+
+def _course(
+    title: str, head: Sequence[str], after: Sequence[str], rows: Sequence[Sequence[str]]
+) -> TextTable:
+    cells = [[Cell(items), *map(Cell, row)] for items, row in zip(after, rows, strict=True)]
+    return TextTable(title, ["after items", *head], cells)
+
+
+def _agreed(of: Agreement | None) -> list[str]:
+    return [_NONE] * 3 if of is None else [_percent(of.estimate), percent(of.low), percent(of.high)]
+
+
+def _share(part: int, of: int) -> str:
+    return percent(part / max(of, 1))
 
 
 def _percent(share: float | None) -> str:
