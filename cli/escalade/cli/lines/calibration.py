@@ -41,9 +41,30 @@ def cascade_calibration_lines(
     if found.policy is not None:
         lines.append(_policy_line(found.policy))
     lines.append(f"set on {_measured_line(found, found.fit, tiers, currency)}")
+    measured = [found.fit, *([] if found.held_out is None else [found.held_out])]
     if found.held_out is not None:
         lines.append(f"checked on {_measured_line(found, found.held_out, tiers, currency)}")
+    if found.certified is not False:
+        for k, tier in enumerate(tiers[:-1]):
+            reached = [one.gates[k].deferral_rate for one in measured if one.gates[k].reached]
+            lines += all_or_none_lines(reached, tier, tiers[k + 1], "sent on")
     return lines
+
+
+def all_or_none_lines(rates: Sequence[float], tier: str, above: str, sent: str) -> list[str]:
+    """What a threshold comes to under which all queries go the same way; nothing where not all do.
+
+    Args:
+        rates: shares of the queries that are sent on, of each set that was measured.
+        tier: whose threshold it is.
+        above: who is asked behind it.
+        sent: what a query is that goes there.
+    """
+    if set(rates) == {1.0}:
+        return [f"every one of these queries is {sent}: no answer of {tier} stands"]
+    if set(rates) == {0.0}:
+        return [f"none of these queries is {sent}: {above} is never asked"]
+    return []
 
 
 def _goal_line(found: CascadeCalibration, tiers: Sequence[str], currency: str) -> str:

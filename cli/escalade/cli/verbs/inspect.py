@@ -142,6 +142,8 @@ def calibration_lines(entry: CalibrationEntry | None) -> list[str]:
     """How a threshold was found, what it promises and what it does, in words."""
     if entry is None:
         return ["set by hand"]
+    from escalade.cli.lines import all_or_none_lines
+
     source = f"from {entry.data} (sha256 {entry.data_sha256[:12]}), {entry.date}, seed {entry.seed}"
     if entry.trained:
         source += f"; router trained on {entry.trained} queries"
@@ -149,8 +151,12 @@ def calibration_lines(entry: CalibrationEntry | None) -> list[str]:
         source += f"; {entry.left_out} queries left out, which the cloud did not answer"
     lines = [_goal_line(entry.goal, certified=entry.certified), source]
     lines.append(f"set on {_measured_line(entry.fit)}")
+    rates = [entry.fit.deferral_rate]
     if entry.held_out is not None:
         lines.append(f"checked on {_measured_line(entry.held_out)}")
+        rates.append(entry.held_out.deferral_rate)
+    if entry.certified is not False:
+        lines += all_or_none_lines(rates, "the small model", "the large model", "deferred")
     return lines
 
 

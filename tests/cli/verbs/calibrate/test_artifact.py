@@ -45,6 +45,24 @@ def test_a_rate_from_records(invoke: Invoke, artifact: Path, data: Path) -> None
     assert again["calibration"]["goal"] == {"kind": "rate", "target": 0.34}
 
 
+@pytest.mark.parametrize(
+    ("rate", "says"),
+    [
+        (1, "every one of these queries is deferred: no answer of the small model stands"),
+        (0, "none of these queries is deferred: the large model is never asked"),
+        (0.34, ""),
+    ],
+)
+def test_a_threshold_that_sends_all_or_none_on_says_so(
+    invoke: Invoke, artifact: Path, data: Path, rate: float, says: str
+) -> None:
+    code, out, _ = invoke("calibrate", artifact, "--data", data, "--target-deferral-rate", rate)
+    assert code == 0
+    said = out.splitlines()[-1]
+    assert said == says if says else said.startswith("checked on ")
+    assert says in " ".join(invoke("inspect", artifact)[1].split())
+
+
 def other_kernels(options: ort.SessionOptions, program: Path, manifest: Manifest) -> None:
     """In the place of Arm's: weights that are not laid out beforehand go through others here."""
     choose_kernels(options, program, manifest)
@@ -137,7 +155,8 @@ def test_a_quality_and_a_bound_from_a_trace(invoke: Invoke, artifact: Path, trac
     )
     assert code == 0
     assert "NOT GUARANTEED, so every query is deferred" in out
-    assert "with probability 0.95, at most 1 points" in out
+    assert "with probability 0.95, at most 1 point fewer" in out
+    assert "of these queries" not in out  # that line says it
 
 
 def test_a_router_is_trained_on_queries_of_its_own(
