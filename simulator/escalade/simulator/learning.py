@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from escalade.edge.base import counted
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 
 EXPERT = "expert"
@@ -86,7 +87,7 @@ class LearnedRun(msgspec.Struct, frozen=True, kw_only=True):
 def lede(run: LearnedRun) -> str:
     """A run in a sentence."""
     said = [
-        f"{run.items:,} items, {run.calls:,} calls of the expert"
+        f"{counted(run.items, 'item', ',')}, {counted(run.calls, 'call', ',')} of the expert"
         f" ({percent(1 - run.calls / max(run.items, 1))} saved)"
     ]
     if run.accuracy is not None:

@@ -46,17 +46,19 @@ def test_a_rate_from_records(invoke: Invoke, artifact: Path, data: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("rate", "says"),
+    ("rate", "limit", "says"),
     [
-        (1, "every one of these queries is deferred: no answer of the small model stands"),
-        (0, "none of these queries is deferred: the large model is never asked"),
-        (0.34, ""),
+        (1, 6, "every one of these queries is deferred: no answer of the small model stands"),
+        (0, 1, "none of these queries is deferred: the large model is never asked"),
+        (0, 6, ""),  # of those that it is checked on, one is
+        (0.34, 6, ""),
     ],
 )
 def test_a_threshold_that_sends_all_or_none_on_says_so(
-    invoke: Invoke, artifact: Path, data: Path, rate: float, says: str
+    invoke: Invoke, artifact: Path, data: Path, rate: float, limit: int, says: str
 ) -> None:
-    code, out, _ = invoke("calibrate", artifact, "--data", data, "--target-deferral-rate", rate)
+    goal = ("--target-deferral-rate", rate, "--limit", limit)
+    code, out, _ = invoke("calibrate", artifact, "--data", data, *goal)
     assert code == 0
     said = out.splitlines()[-1]
     assert said == says if says else said.startswith("checked on ")
@@ -130,7 +132,7 @@ def test_kernels_that_change_nothing_are_not_there(
 
 def test_one_query_is_warned_of(invoke: Invoke, artifact: Path, data: Path) -> None:
     code, out, err = invoke("calibrate", artifact, "--data", data, *RATE, "--limit", 1)
-    assert (code, "set on 1 queries" in out) == (0, True)
+    assert (code, "set on 1 query: " in out) == (0, True)
     assert "none is left to check it on" in " ".join(err.split())
 
 

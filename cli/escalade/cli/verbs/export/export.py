@@ -112,6 +112,7 @@ def export(
     """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
     from escalade.cli.lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, progress_bar, result_console
+    from escalade.edge.base import counted
 
     wait_briefly()
     start = perf_counter()
@@ -179,14 +180,14 @@ def export(
     size = manifest.total_bytes
     parity = manifest.parity
     held = (
-        f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"
-        f" {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
+        f"parity with torch on {counted(parity.prompts, 'golden prompt')}: {parity.same_tokens}"
+        f" with the same {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
         f" {parity.mean_abs_delta_nll:.2g}"
     )
     if manifest.embedding:
         held = (
-            f"parity with torch on {len(manifest.embedding.golden)} golden texts: no number of a"
-            f" vector more than {manifest.embedding.max_abs_delta:.2g} off"
+            f"parity with torch on {counted(len(manifest.embedding.golden), 'golden text')}: no"
+            f" number of a vector more than {manifest.embedding.max_abs_delta:.2g} off"
         )
     elif not parity.prompts:
         held = "held against nothing: there is no other program of it"
