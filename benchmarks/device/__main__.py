@@ -19,7 +19,7 @@ from benchmarks.device.build import (
 )
 from benchmarks.device.contestants import our_contestant, peer_contestants
 from benchmarks.device.report import Report, print_report
-from benchmarks.device.rounds import Plan, measure
+from benchmarks.device.rounds import Plan, measure, of_own_tool
 
 from escalade.cli.output import result_console
 from escalade.cli.process.quiet import quiet_third_party
@@ -77,18 +77,7 @@ def main() -> None:
 
     described = machine.description()
     measured = measure(peers, contestants, plan)
-    say("asking llama-bench itself")
-    own_tool = {
-        threads: llama_builds.bench(
-            peers.llama_build(fastest),
-            peers.gguf(8),
-            threads=threads,
-            new_tokens=plan.new_tokens,
-            depths=plan.prompts,
-            cores=",".join(map(str, machine.first_cores(threads))),
-        )
-        for threads in plan.threads
-    }
+    own_tool = of_own_tool(peers.llama_build(fastest), peers.gguf(8), plan)
     costs = {}
     if artifact is not None:
         for threads in plan.threads:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from benchmarks.device import machine, shape
+from benchmarks.device import llama_builds, machine, shape
 from benchmarks.device.build import Peers, say
 from benchmarks.device.contestants import Contestant
 from benchmarks.device.wire import Mode, Timing
@@ -53,6 +54,31 @@ class Measured:
     samples: list[Sample] = field(default_factory=list)
     #: Of each round, in bytes a second, by threads and prompt.
     bandwidth: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+
+
+def of_own_tool(build: Path, model: Path, plan: Plan) -> dict[int, dict[int, float]]:
+    """What llama-bench itself says of a plan's decoding, tokens a second, by threads and prompt.
+
+    Args:
+        build: its folder.
+        model: the GGUF file.
+        plan: whose threads, prompts and new tokens count.
+
+    Raises:
+        BuildError: see `llama_builds.bench`.
+    """
+    say(f"asking llama-bench itself: {model.name}")
+    return {
+        threads: llama_builds.bench(
+            build,
+            model,
+            threads=threads,
+            new_tokens=plan.new_tokens,
+            depths=plan.prompts,
+            cores=",".join(map(str, machine.first_cores(threads))),
+        )
+        for threads in plan.threads
+    }
 
 
 def measure(peers: Peers, contestants: Sequence[Contestant], plan: Plan) -> Measured:

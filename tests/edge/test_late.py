@@ -115,7 +115,7 @@ def test_a_full_outbox_costs_no_answer(open_client: Open, scripted_cloud: Any) -
     assert answer.text
     assert answer.kept is None
     assert answer.outbox_error is not None
-    assert "full: it holds at most 1 queries" in answer.outbox_error
+    assert "full: of queries and answers it holds at most 1;" in answer.outbox_error
 
 
 def test_while_nobody_is_there_all_wait_and_one_is_asked(

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
-from escalade.edge.artifact import read_manifest
+from escalade.edge.artifact import Manifest, read_manifest
 from escalade.edge.errors import ArtifactError, NoRoomError
 from escalade.export.artifact.artifact import export_artifact
 from escalade.export.errors import ExportError
@@ -202,7 +202,7 @@ def test_where_there_is_no_room_the_steps_stay(tiny_model_dir: Path, tmp_path: P
     assert kept > 3
     said = re.fullmatch(
         rf"{out}: cannot be written: File too large after [0-9,]+ bytes;"
-        rf" {kept} steps of it stay beside it, to go on from",
+        rf" it keeps {kept} steps? beside it, to go on from",
         str(caught.value),
     )
     assert said
@@ -230,7 +230,9 @@ def test_on_a_full_disk_the_steps_stay(tiny_model_dir: Path, tmp_path: Path) -> 
 
     with on_small_disk(tmp_path / "disk", 128 << 10) as disk:
         out = disk / "a"
-        with pytest.raises(NoRoomError, match=r"No space left on device after .*; \d+ steps"):
+        with pytest.raises(
+            NoRoomError, match=r"No space left on device after .*; it keeps \d+ step"
+        ):
             export()
         [steps] = disk.iterdir()
         assert steps in steps_beside(out)
@@ -264,6 +266,34 @@ def test_the_same_weights_in_another_model_begin_anew(tiny_model_dir: Path, tmp_
     assert not export()
 
 
+@pytest.mark.usefixtures("little_text")
+def test_nothing_is_in_its_place_before_all_of_it_was_measured(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    lines: list[str] = []
+
+    def interrupted(folder: Path, manifest: Manifest) -> Manifest:
+        assert read_manifest(folder) == manifest
+        raise KeyboardInterrupt
+
+    def say(folder: Path, manifest: Manifest) -> Manifest:
+        return manifest
+
+    def export(measured: Callable[[Path, Manifest], Manifest]) -> None:
+        export_artifact(
+            tiny_model_dir, out, quantize="int4", measured=measured, progress=lines.append
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        export(interrupted)
+    assert list(tmp_path.iterdir()) == steps_beside(out) != []
+    assert not any(line.startswith("going on from") for line in lines)
+    export(say)
+    assert any(line.startswith("going on from") for line in lines)
+    assert list(tmp_path.iterdir()) == [out]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_is_ended_leaves_nothing_half_written(
@@ -295,6 +325,30 @@ def test_a_process_that_is_ended_leaves_nothing_half_written(
         assert ("going on from" in done.stderr) == (folder == out)
     assert programs(out) == programs(whole)
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+@pytest.mark.slow
+def test_what_is_ended_while_it_measures_goes_on_and_says_what_was_lost(
+    tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    export = ["export", str(tiny_model_dir), str(out), "--bits", str(BITS)]
+    command = [sys.executable, "-m", "escalade.cli", *export]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if line.startswith("measuring what was lost"):
+                running.send_signal(signal.SIGINT)
+    assert running.returncode == 128 + signal.SIGINT
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".steps"] == []
+    [steps] = steps_beside(out)
+    assert list(steps.glob("*.rounded.safetensors"))
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on from" in done.stderr
+    budget = read_manifest(out).quantization.budget
+    assert budget is not None
+    assert budget.lost is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ from benchmarks.device.build import REPOSITORY, Peers
 from benchmarks.device.contestants import Contestant, of_genai
 from benchmarks.device.kinds.files import our_files, peer_files
 from benchmarks.device.kinds.quality import lost_to, of_artifact, of_worker
-from benchmarks.device.kinds.report import ratios, table_of
-from benchmarks.device.rounds import Plan, measure
+from benchmarks.device.kinds.report import own_tool_table, ratios, table_of
+from benchmarks.device.rounds import Plan, measure, of_own_tool
 from benchmarks.pretrained_rounding import read_text
 from gguf import GGUFReader
 from tokenizers import Tokenizer
@@ -29,28 +29,7 @@ _PIECE = 256  # tokens of the text, as a prompt that ours are rounded by
 
 def main() -> None:
     """Build what is missing, measure, print."""
-    parser = argparse.ArgumentParser(prog="benchmarks.device.kinds", description=__doc__)
-    parser.add_argument("model", type=Path, help="the folder of a Llama with tied embeddings")
-    parser.add_argument("artifacts", type=Path, nargs="+", help="what `escalade export` made of it")
-    parser.add_argument("--text", type=Path, required=True, help="see pretrained_rounding")
-    parser.add_argument("--tokens", type=int, default=512, help="of the text that are read")
-    parser.add_argument(
-        "--matrix-tokens", type=int, default=8192, help="behind them, for llama.cpp's; 0: without"
-    )
-    parser.add_argument(
-        "--bits", type=float, nargs="*", default=[], help="of ours that the same text rounds"
-    )
-    parser.add_argument(
-        "--split", default="smollm", help="llama.cpp's name of how the tokenizer splits text"
-    )
-    parser.add_argument(
-        "--genai", action="store_true", help="onnxruntime-genai too; installs it when it is missing"
-    )
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--prompt", type=int, default=128)
-    parser.add_argument("--new-tokens", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5, help="of speed; 0: quality alone")
-    parser.add_argument("--root", type=Path, default=REPOSITORY / "runs" / "peers")
+    parser = _parser()
     options = parser.parse_args()
     _refuse_namesakes(parser, [path.name for path in options.artifacts])
     quiet_third_party()
@@ -72,7 +51,8 @@ def main() -> None:
     probed = llama_builds.probe(peers.llama_builds(), files.llama["Q4_0"])
     for one in probed:
         result_console().print(f"llama.cpp build {one.build.name}: {one.in_words}")
-    worker = peers.llama_build(llama_builds.fastest(probed)) / "llama_worker"
+    build = peers.llama_build(llama_builds.fastest(probed))
+    worker = build / "llama_worker"
     contestants = [
         *(_of_llama(worker, kind, path) for kind, path in files.llama.items()),
         *(of_genai(peers, path, stored=kind) for kind, path in files.genai.items()),
@@ -96,12 +76,44 @@ def main() -> None:
             new_tokens=options.new_tokens,
         )
         measured = measure(peers, contestants, plan)
+    own = {
+        one.name: of_own_tool(build, path, plan)
+        for one, path in zip(contestants, files.llama.values(), strict=False)
+        if plan.rounds
+    }
     rows = figures.rows(measured, contestants)
     parameters = read_manifest(options.artifacts[0]).model.parameters
     result_console().print(ratios(measured, contestants))
     result_console().print(table_of(rows, contestants, lost, parameters, len(ids)))
+    result_console().print(own_tool_table(own, rows))
     for name, value in {**described, "llama.cpp": llama_builds.fastest(probed).name}.items():
         result_console().print(f"{name}: {value}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="benchmarks.device.kinds", description=__doc__)
+    parser.add_argument("model", type=Path, help="the folder of a Llama with tied embeddings")
+    parser.add_argument("artifacts", type=Path, nargs="+", help="what `escalade export` made of it")
+    parser.add_argument("--text", type=Path, required=True, help="see pretrained_rounding")
+    parser.add_argument("--tokens", type=int, default=512, help="of the text that are read")
+    parser.add_argument(
+        "--matrix-tokens", type=int, default=8192, help="behind them, for llama.cpp's; 0: without"
+    )
+    parser.add_argument(
+        "--bits", type=float, nargs="*", default=[], help="of ours that the same text rounds"
+    )
+    parser.add_argument(
+        "--split", default="smollm", help="llama.cpp's name of how the tokenizer splits text"
+    )
+    parser.add_argument(
+        "--genai", action="store_true", help="onnxruntime-genai too; installs it when it is missing"
+    )
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--new-tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5, help="of speed; 0: quality alone")
+    parser.add_argument("--root", type=Path, default=REPOSITORY / "runs" / "peers")
+    return parser
 
 
 def _refuse_namesakes(parser: argparse.ArgumentParser, names: list[str]) -> None:

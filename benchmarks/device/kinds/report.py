@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from benchmarks.device import figures
 from benchmarks.device.contestants import Contestant
 from benchmarks.device.kinds.quality import Lost
@@ -29,6 +31,30 @@ def ratios(measured: Measured, contestants: list[Contestant]) -> Table:
                 ]
                 cells.append(spread_of(figures.Spread.of(quotients), 2))
             table.add_row(ours, theirs, *cells)
+    return table
+
+
+def own_tool_table(
+    own: Mapping[str, Mapping[int, Mapping[int, float]]], rows: list[figures.Row]
+) -> Table:
+    """What llama-bench says of each of llama.cpp's kinds beside our loop around it.
+
+    Args:
+        own: tokens a second, by name, threads and prompt.
+        rows: our loop's, which reads log-probabilities; llama-bench reads nothing.
+    """
+    table = Table(
+        "weights", "threads", "prompt", "llama-bench", "our loop", title="Decode tok/s of llama.cpp"
+    )
+    for name, by_threads in own.items():
+        for threads, by_prompt in by_threads.items():
+            for prompt, rate in by_prompt.items():
+                loop = [
+                    spread_of(row.decode, 1)
+                    for row in rows
+                    if (row.name, row.threads, row.prompt) == (name, threads, prompt)
+                ]
+                table.add_row(name, str(threads), str(prompt), f"{rate:.1f}", *loop)
     return table
 
 

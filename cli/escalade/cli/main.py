@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from escalade.cli.demo import demo
+from escalade.cli.options import refuse_empty
 from escalade.cli.process import (
     EndedError,
     is_reader_gone,
@@ -158,6 +159,7 @@ token.command()(new)
 token.command("list")(list_)
 token.command()(revoke)
 app.add_typer(token, name="token", help="Who may ask a server, and how much.")
+refuse_empty(app)
 
 
 def _say_version(asked: bool) -> None:

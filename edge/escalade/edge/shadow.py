@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from escalade.edge.base import Record, named, naming
+from escalade.edge.base import Record, counted, named, naming
 from escalade.edge.client import EdgeClient
 from escalade.edge.errors import CloudError
 from escalade.edge.policy import is_of_policy
@@ -72,7 +72,8 @@ def record_trace(
             in_a_row = in_a_row + 1 if lacking and not is_of_policy(asked.reason) else 0
             if in_a_row == _MAX_FAILURES_IN_A_ROW:
                 raise CloudError(
-                    "GONE", f"{in_a_row} queries in a row failed; the last: {asked.reason}"
+                    "GONE",
+                    f"{counted(in_a_row, 'query')} in a row failed; the last: {asked.reason}",
                 )
             summary.queries += 1
             summary.deferred += asked.answered_by > 0 or asked.outcome == "degraded"

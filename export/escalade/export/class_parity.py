@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from escalade.edge.artifact import GoldenEntry, ParityEntry, Scheme
+from escalade.edge.base import counted
 from escalade.edge.generation import Artifact
 from escalade.export.errors import ExportParityError
 
@@ -75,6 +76,6 @@ def check_labels_given(parity: ParityEntry, whose: str, *, scheme: Scheme) -> No
         parity.same_tokens != parity.prompts or parity.max_abs_delta_nll > _FLOAT_NLL
     ):
         raise ExportParityError(
-            f"{parity.same_tokens} of {parity.prompts} golden texts have {whose}'s label, and"
-            f" -log p is {parity.max_abs_delta_nll:.2g} off, at most {_FLOAT_NLL}"
+            f"{parity.same_tokens} of {counted(parity.prompts, 'golden text')} have {whose}'s"
+            f" label, and -log p is {parity.max_abs_delta_nll:.2g} off, at most {_FLOAT_NLL}"
         )

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from escalade.checkpoint import CheckpointError
-from escalade.edge.base import atomic_write, is_held, shared_lock
+from escalade.edge.base import atomic_write, counted, is_held, shared_lock
 from escalade.edge.errors import EdgeError, NoRoomError
 from escalade.export.errors import ExportError
 
@@ -68,7 +68,7 @@ class Kept:
     def in_words(self) -> str:
         """What is kept, for who comes to nothing; empty where nothing is."""
         count = len(self._steps())
-        return f"; {count} steps of it stay beside it, to go on from" if count else ""
+        return f"; it keeps {counted(count, 'step')} beside it, to go on from" if count else ""
 
     def once(self, step: str, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         """What a step gave before, or gives now.

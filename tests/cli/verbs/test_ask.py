@@ -129,7 +129,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--stream", "--json"], "a stream is no JSON document"),
     (["--system", "x"], "goes with --chat"),
     (["--chat"], "the model has no chat template"),
-    (["--stop", ""], "a stop text must have at least 1 character, got ''"),
+    (["--stop", ""], "'--stop': must have at least 1 character, got ''"),
     (["--stop", "\udcff"], "a stop text must be valid Unicode text"),
     (["--stop", "a"] * 17, "stop texts must be at most 16, got 17"),
     (["--max-new-tokens", "0"], "'--max-new-tokens': Input should be greater than or equal to 1"),

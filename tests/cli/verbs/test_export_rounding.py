@@ -45,6 +45,21 @@ def test_what_was_lost_is_said_on_answers_to_records_or_not_at_all(
     assert "lost on" not in out
 
 
+def test_one_prompt_is_no_prompts(invoke: Invoke, tiny_model_dir: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"id": "1", "task": "g2p", "prompt": "g2p: a", "references": ["AH"]}\n')
+    by_one = ("--quantize", "int8", "--gptq", data, "--golden", data, "--held-out", "none")
+    code, out, err = invoke("export", tiny_model_dir, tmp_path / "a", *by_one)
+    assert code == 0, err
+    assert "reading 1 prompt to round weights by" in err
+    assert "only 1 prompt: " in err
+    assert "on 1 golden prompt: " in " ".join(out.split())
+    shown = " ".join(invoke("inspect", tmp_path / "a")[1].split())
+    assert "of 1 prompt with torch's" in shown
+    assert "; 1 golden prompt" in shown
+    assert "1 prompts" not in out + err + shown
+
+
 @pytest.mark.parametrize("option", ["--gptq", "--held-out"])
 def test_empty_data_is_one_line(
     option: str, invoke: Invoke, tiny_model_dir: Path, tmp_path: Path

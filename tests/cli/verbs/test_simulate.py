@@ -169,7 +169,8 @@ def test_a_trace_without_the_clouds_answers_serves_a_sweep_of_those_below(
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert (
             "no query has an answer from tier 'cloud': the trace serves sweeps of 'device' and"
-            " 'gateway' alone: --up-to gateway (of `simulate`, `plan` and `evaluate`)" in err
+            f" 'gateway' alone; --up-to gateway keeps {len(cut)} of {len(cut)} (of `simulate`,"
+            " `plan` and `evaluate`)" in err
         )
         code, out, err = run(*asked, "--up-to", "gateway", "--json")
         assert (code, err) == (0, "")

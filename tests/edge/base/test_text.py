@@ -5,7 +5,25 @@ from __future__ import annotations
 import datetime
 import json
 
-from escalade.edge.base import nearest, pretty_json, utc_now
+import pytest
+
+from escalade.edge.base import counted, nearest, pretty_json, utc_now
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "spec", "says"),
+    [
+        (1, "golden prompt", "", "1 golden prompt"),
+        (0, "step", "", "0 steps"),
+        (1.0, "point", ".4g", "1 point"),
+        (0.5, "point", ".4g", "0.5 points"),
+        (1, "query", ",", "1 query"),
+        (2, "gateway", "", "2 gateways"),
+        (2000, "query", ",", "2,000 queries"),
+    ],
+)
+def test_a_noun_goes_with_its_number(count: float, noun: str, spec: str, says: str) -> None:
+    assert counted(count, noun, spec) == says
 
 
 def test_now_is_in_utc_and_whole_seconds() -> None:

@@ -107,7 +107,9 @@ class Machine(RuleBasedStateMachine):
         self.model.expire(self.now_s)
         known = self.model.named(names[0]) is not None
         if not known and len(self.model.rows) >= MOST:
-            with pytest.raises(OutboxError, match="full: it holds at most 4 queries and answers"):
+            with pytest.raises(
+                OutboxError, match="full: of queries and answers it holds at most 4"
+            ):
                 self.reader.add(kept(names[0]))
             return
         self.reader.add(kept(names[0]))

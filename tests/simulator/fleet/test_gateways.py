@@ -43,7 +43,7 @@ def test_gateways_answer_their_share_and_send_on_the_rest(tmp_path: Path) -> Non
     assert row.latency_at_gateway.p50 == pytest.approx(0.01 + 0.1 + 0.1, rel=0.01)
     assert row.latency_deferred.p50 == pytest.approx(0.01 + 0.1 + 0.1 + 0.01 + 0.2, rel=0.01)
     assert lines_of(report)[3] == (
-        f"shops: 20 gateways answer {count(shops.answered)} queries;"
+        f"shops: 20 gateways, {count(shops.answered)} queries answered;"
         f" {percent(shops.utilisation)} of their slots in use"
     )
     who, took, _ = tables_of(report)

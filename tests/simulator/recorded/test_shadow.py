@@ -42,8 +42,11 @@ def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
     records = [without_answer(whole[0], 2), whole[1], without_answer(whole[2], 1), *whole[3:]]
     assert answered("t", Trace(trace.header, records), notes).records == [whole[1], *whole[3:]]
     assert notes == [
-        "t: 2 of 5 queries have no answer from tier 'tier1' or tier 'tier2' and are left out"
+        "t: 2 of 5 queries have no answer from tier 'tier1' or tier 'tier2' and are left out;"
+        " --up-to tier1 keeps 4 of 5"
     ]
+    answered("t", Trace(trace.header, records), notes, shortens=False)
+    assert notes[1].endswith(" and are left out")
     # Where that is all, there is nothing to leave in: what needs the answers says so.
     none = Trace(trace.header, [without_answer(record, 1) for record in whole])
     assert answered("t", none, notes) is none
@@ -57,15 +60,17 @@ def test_queries_that_some_tier_did_not_answer_are_left_out_and_counted(
     ("lacking", "says"),
     [
         ([[3]], "no query has an answer from tier 'tier3': the trace serves sweeps of 'tier0',"
-        " 'tier1' and 'tier2' alone: --up-to tier2 (of `simulate`, `plan` and `evaluate`)"),
+        " 'tier1' and 'tier2' alone; --up-to tier2 keeps 6 of 6 (of `simulate`, `plan` and"
+        " `evaluate`)"),
         ([[2]], "no query has an answer from tier 'tier2': the trace serves sweeps of 'tier0' and"
-        " 'tier1' alone: --up-to tier1 (of"),
+        " 'tier1' alone; --up-to tier1 keeps 6 of 6 (of"),
         ([[2, 3]], "from tier 'tier2' or tier 'tier3': the trace serves sweeps of 'tier0' and"),
         ([[1]], "from tier 'tier1': the trace serves no sweep; record one with `escalade record`"),
         ([[0]], "from tier 'tier0': the trace serves no sweep; "),
         # Of each tier there are some, and of all nobody has.
         ([[2], [3]], "from each of 'tier0', 'tier1', 'tier2' and 'tier3': the trace serves sweeps"
-        " of 'tier0', 'tier1' and 'tier2' alone: --up-to tier2 "),
+        " of 'tier0', 'tier1' and 'tier2' alone; --up-to tier2 keeps 3, --up-to tier1 keeps 6"
+        " of 6 "),
         ([[1], [0, 3]], "'tier3': the trace serves no sweep; "),
     ],
 )  # fmt: skip
@@ -85,7 +90,8 @@ def test_a_trace_that_no_query_is_whole_of_says_which_sweep_it_serves(
     # And it does serve that sweep.
     if "--up-to" in says:
         cut = up_to_tier(Trace(trace.header, records), str(refusal.value).split("--up-to ")[1][:5])
-        assert tiers_of(answered("t", cut, []))
+        tiers = tiers_of(answered("t", cut, []))
+        assert f"keeps {len(tiers[0].score)}" in says
 
 
 def test_a_live_log_says_that_it_serves_a_sweep_of_what_was_sent_on(

@@ -12,7 +12,7 @@ import numpy as np
 
 from escalade.cli.errors import CliError
 from escalade.edge.artifact import load_manifest, sign
-from escalade.edge.base import atomic_write, pretty_json, read_records, write_records
+from escalade.edge.base import atomic_write, counted, pretty_json, read_records, write_records
 from escalade.edge.calibration import EarlyGoal, ScoredQueries, answers_to, calibrate, halves_of
 from escalade.edge.deferral import Goal, QualityGoal, defers
 from escalade.edge.errors import DataError
@@ -235,8 +235,8 @@ class Making:
         assert deferral.threshold is not None and deferral.calibration is not None  # noqa: S101,PT018
         if deferral.calibration.certified is False:
             raise CliError(
-                f"{len(answers.prompts)} queries are too few to certify the goal of the version"
-                " before on; gather more, or raise calibration.share or calibration.queries"
+                f"{counted(len(answers.prompts), 'query')} cannot certify the goal of the version"
+                " before; gather more, or raise calibration.share or calibration.queries"
             )
         checked = halves_of(len(answers.prompts), seed=seed).held_out
         before = Artifact.open(self._before)

@@ -7,12 +7,18 @@ from escalade.cli.lines.answers import (
     show_answer,
     waits_shown,
 )
-from escalade.cli.lines.calibration import UNCHECKED, cascade_calibration_lines, promise_line
+from escalade.cli.lines.calibration import (
+    UNCHECKED,
+    all_or_none_lines,
+    cascade_calibration_lines,
+    promise_line,
+)
 from escalade.cli.lines.cascade import rows_of, summary_of
 from escalade.cli.lines.export import budget_table, spent_lines, took_line
 
 __all__ = [
     "UNCHECKED",
+    "all_or_none_lines",
     "budget_table",
     "cascade_calibration_lines",
     "is_streamed",

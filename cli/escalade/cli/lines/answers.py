@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from escalade.edge.base import counted
+
 if TYPE_CHECKING:
     from escalade.edge import Answer
     from escalade.edge.cascade import Cascade
@@ -166,7 +168,7 @@ def _tier_lines(name: str, tier: TierInfo, said: TierAnswer) -> list[str]:
                     who = f"{tier.members[one.member].name} ({who})"
                 lines.append(f"{name}: {who} failed: {' '.join(one.failed.split())}")
     elif said.stopped_early:
-        lines.append(f"{name}: stopped after {said.members[0].generated_tokens} tokens")
+        lines.append(f"{name}: stopped after {counted(said.members[0].generated_tokens, 'token')}")
     for hop in said.hops:
         if hop.reason:
             lines.append(f"  not {hop.tier} ({hop.place}): {' '.join(hop.reason.split())}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from escalade.edge.base import counted
+
 if TYPE_CHECKING:
     from escalade.edge.deferral import (
         CascadeCalibration,
@@ -30,20 +32,41 @@ def cascade_calibration_lines(
     """
     source = f"from {found.data} (sha256 {found.data_sha256[:12]}), {found.date}, seed {found.seed}"
     if found.trained:
-        source += f"; a router was trained on {found.trained} queries"
+        source += f"; a router was trained on {counted(found.trained, 'query')}"
     if found.ordered:
-        source += f"; {found.ordered} queries put the tests in order"
+        source += f"; {counted(found.ordered, 'query')} put the tests in order"
     if found.left_out:
-        source += f"; {found.left_out} queries left out, which some tier did not answer"
+        source += f"; {counted(found.left_out, 'query')} left out, which some tier did not answer"
     gates = zip(tiers, found.rules, found.thresholds, strict=False)
     lines = [f"after {tier}: rule {rule}, threshold {tau:.4f}" for tier, rule, tau in gates]
     lines += [_goal_line(found, tiers, currency), source]
     if found.policy is not None:
         lines.append(_policy_line(found.policy))
     lines.append(f"set on {_measured_line(found, found.fit, tiers, currency)}")
+    measured = [found.fit, *([] if found.held_out is None else [found.held_out])]
     if found.held_out is not None:
         lines.append(f"checked on {_measured_line(found, found.held_out, tiers, currency)}")
+    if found.certified is not False:
+        for k, tier in enumerate(tiers[:-1]):
+            reached = [one.gates[k].deferral_rate for one in measured if one.gates[k].reached]
+            lines += all_or_none_lines(reached, tier, tiers[k + 1], "sent on")
     return lines
+
+
+def all_or_none_lines(rates: Sequence[float], tier: str, above: str, sent: str) -> list[str]:
+    """What a threshold comes to under which all queries go the same way; nothing where not all do.
+
+    Args:
+        rates: shares of the queries that are sent on, of each set that was measured.
+        tier: whose threshold it is.
+        above: who is asked behind it.
+        sent: what a query is that goes there.
+    """
+    if set(rates) == {1.0}:
+        return [f"every one of these queries is {sent}: no answer of {tier} stands"]
+    if set(rates) == {0.0}:
+        return [f"none of these queries is {sent}: {above} is never asked"]
+    return []
 
 
 def _goal_line(found: CascadeCalibration, tiers: Sequence[str], currency: str) -> str:
@@ -79,8 +102,9 @@ def promise_line(
 ) -> str:
     """What is promised, or was to be, against whose answers; `policy` keeps some queries here."""
     promise = (
-        f"with probability {1 - goal.delta:.4g}, at most {100 * goal.epsilon:.4g} points fewer"
-        f" right answers than {reference}, on queries from the same source,"
+        f"with probability {1 - goal.delta:.4g}, at most"
+        f" {counted(100 * goal.epsilon, 'point', '.4g')} fewer right answers than"
+        f" {reference}, on queries from the same source,"
         f"{' under this policy,' * policy} with early deferral off or certain"
     )
     if certified:
@@ -95,7 +119,7 @@ def _measured_line(
         f"{tier} sends on {_rate(gate, measured.n)}"
         for tier, gate in zip(tiers, measured.gates, strict=False)
     )
-    parts = [f"{measured.n} queries: {sent}"]
+    parts = [f"{counted(measured.n, 'query')}: {sent}"]
     if measured.quality is not None and measured.quality_interval is not None:
         low, high = measured.quality_interval
         parts.append(f"right {measured.quality:.1%} ({low:.1%} to {high:.1%})")
@@ -116,5 +140,5 @@ def _rate(gate: GateMeasured, n: int) -> str:
 
 def _cost(found: CascadeCalibration, amount: float, last: str, currency: str) -> str:
     if found.cost == "calls":
-        return f"{amount:.4g} calls of {last}"
+        return f"{counted(amount, 'call', '.4g')} of {last}"
     return f"{amount:.4g} {'FLOPs' if found.cost == 'flops' else currency}"

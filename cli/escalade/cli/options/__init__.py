@@ -41,6 +41,7 @@ from escalade.cli.options.common import (
     TablesOption,
     given_options,
 )
+from escalade.cli.options.empty import refuse_empty
 from escalade.cli.options.serving import (
     AllowOriginOption,
     ClientCaOption,
@@ -151,6 +152,7 @@ __all__ = [
     "open_options",
     "plaintext_asked",
     "prices_of",
+    "refuse_empty",
     "setting_of",
     "watched",
     "web_options",

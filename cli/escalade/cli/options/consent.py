@@ -6,6 +6,8 @@ import sys
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from escalade.edge.base import counted
+
 if TYPE_CHECKING:
     from escalade.edge.policy import Providers, Question
 
@@ -51,7 +53,7 @@ def _lines(question: Question) -> list[str]:
     spending = question.spending
     counts = [f"{spending.bytes} bytes"]
     if spending.tokens:
-        counts.append(f"{spending.tokens} tokens")
+        counts.append(f"{counted(spending.tokens, 'token')}")
     if spending.money:
         counts.append(f"{spending.money:.4g} {question.currency} and what the answer adds")
     lines = [f"{harmless(question.tier)} ({question.address}) would be sent {', '.join(counts)}:"]

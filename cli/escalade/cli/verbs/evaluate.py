@@ -233,9 +233,9 @@ def _grouped(arguments: Sequence[str]) -> list[tuple[str, list[Path]]]:
 
     named: list[tuple[str, Path, str | None]] = []
     for argument in arguments:
-        name, equals, path = argument.partition("=")
+        name, _, path = argument.partition("=")
         # A file may have such a sign in its own name.
-        if equals and name and not Path(argument).exists():
+        if name and path and not Path(argument).exists():
             named.append((text_of(name), Path(path), None))
         else:
             named.append((text_of(Path(argument).stem), Path(argument), text_of(argument)))

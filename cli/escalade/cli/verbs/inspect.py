@@ -77,6 +77,8 @@ def _show(rows: list[tuple[str, list[str]]]) -> None:
 def _rows(
     manifest: Manifest, memory: MemoryNeeded, *, signature: str
 ) -> list[tuple[str, list[str]]]:
+    from escalade.edge.base import counted
+
     model, parity, stored = manifest.model, manifest.parity, manifest.quantization
     kind = _kind(manifest)
     against = "scikit-learn's" if manifest.linear is not None else "torch's"
@@ -92,9 +94,9 @@ def _rows(
         "memory": f"at most {_mib(memory.total)} when open: weights {_mib(memory.weights)}, keys"
         f" and values {_mib(memory.cache)}, working {_mib(memory.working)}",
         "window": f"{model.window:,} tokens, at most {model.max_new_tokens:,} for the response",
-        "parity": f"{parity.same_tokens} of {parity.prompts} prompts with {against}, |delta"
-        f" NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
-        f" {len(manifest.golden)} golden prompts",
+        "parity": f"{parity.same_tokens} of {counted(parity.prompts, 'prompt')} with {against},"
+        f" |delta NLL| mean {parity.mean_abs_delta_nll:.2g}, most {parity.max_abs_delta_nll:.2g};"
+        f" {counted(len(manifest.golden), 'golden prompt')}",
         "made": f"{manifest.created} with {versions}",
         "signature": signature,
     }
@@ -103,7 +105,7 @@ def _rows(
         rows["window"] = f"{model.window:,} tokens of a text"
         rows["parity"] = (
             f"no number more than {embedding.max_abs_delta:.2g} from torch's;"
-            f" {len(embedding.golden)} pairs of golden texts"
+            f" {counted(len(embedding.golden), 'pair')} of golden texts"
         )
     shown = [(name, [text]) for name, text in rows.items()]
     if stored.budget:
@@ -140,17 +142,25 @@ def deferral_lines(entry: DeferralEntry) -> list[str]:
 
 def calibration_lines(entry: CalibrationEntry | None) -> list[str]:
     """How a threshold was found, what it promises and what it does, in words."""
+    from escalade.edge.base import counted
+
     if entry is None:
         return ["set by hand"]
+    from escalade.cli.lines import all_or_none_lines
+
     source = f"from {entry.data} (sha256 {entry.data_sha256[:12]}), {entry.date}, seed {entry.seed}"
     if entry.trained:
-        source += f"; router trained on {entry.trained} queries"
+        source += f"; router trained on {counted(entry.trained, 'query')}"
     if entry.left_out:
-        source += f"; {entry.left_out} queries left out, which the cloud did not answer"
+        source += f"; {counted(entry.left_out, 'query')} left out, which the cloud did not answer"
     lines = [_goal_line(entry.goal, certified=entry.certified), source]
     lines.append(f"set on {_measured_line(entry.fit)}")
+    rates = [entry.fit.deferral_rate]
     if entry.held_out is not None:
         lines.append(f"checked on {_measured_line(entry.held_out)}")
+        rates.append(entry.held_out.deferral_rate)
+    if entry.certified is not False:
+        lines += all_or_none_lines(rates, "the small model", "the large model", "deferred")
     return lines
 
 
@@ -166,7 +176,10 @@ def _goal_line(goal: Goal, *, certified: bool | None) -> str:
 
 
 def _measured_line(found: Measured) -> str:
-    line = f"{found.n} queries: defers {_share(found.deferral_rate, found.deferral_interval)}"
+    from escalade.edge.base import counted
+
+    defers = _share(found.deferral_rate, found.deferral_interval)
+    line = f"{counted(found.n, 'query')}: defers {defers}"
     if None not in (found.quality, found.small_quality, found.large_quality):
         line += (
             f", right {_share(found.quality, found.quality_interval)}; small model alone"

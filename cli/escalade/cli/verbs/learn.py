@@ -168,7 +168,9 @@ class _Watched:
 def _so_far(event: Event) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{event.items} items", title_justify="left")
+    from escalade.edge.base import counted
+
+    table = Table(title=f"{counted(event.items, 'item')}", title_justify="left")
     for heading in ("answered by", "of the last", "beta"):
         table.add_column(heading, justify="left" if heading == "answered by" else "right")
     window = max(sum(event.by.values()), 1)
@@ -181,7 +183,9 @@ def _so_far(event: Event) -> Table:
 
 
 def _figures(event: Event) -> list[str]:
-    lines = [f"{event.calls} calls of the expert, cost {event.cost:,.0f}"]
+    from escalade.edge.base import counted
+
+    lines = [f"{counted(event.calls, 'call')} of the expert, cost {event.cost:,.0f}"]
     lines += _agreement(event.agreement)
     if event.measured:
         lines.append(f"right: {event.right / event.measured:.1%} of {event.measured}")
@@ -215,8 +219,12 @@ def _table(result: Result) -> Table:
 
 
 def _lines(result: Result, out: Path) -> list[str]:
+    from escalade.edge.base import counted
+
     tally = result.tally
-    lines = [f"{out}: {tally.items} items, cost {tally.cost:,.0f}, {result.seconds:,.1f} s"]
+    lines = [
+        f"{out}: {counted(tally.items, 'item')}, cost {tally.cost:,.0f}, {result.seconds:,.1f} s"
+    ]
     if result.measured is not None:
         lines.append(f"right: {result.measured.accuracy:.2%} of {result.measured.items}")
     elif not tally.unknown_labels and (column := _unmeasured(result)):

@@ -101,6 +101,7 @@ def load(
     from escalade.cli.errors import UnansweredError
     from escalade.cli.output import print_json, progress_bar
     from escalade.cli.tables import show_report
+    from escalade.edge.base import counted
     from escalade.edge.wire import ClientFiles
     from escalade.simulator.load import (
         Fit,
@@ -161,7 +162,9 @@ def load(
             show_report(*shown(report))
     if isinstance(report, LoadReport) and not report.answered:
         why = "".join(f"; {one.reason}: {one.detail}" for one in report.refused[:1])
-        raise UnansweredError(f"{address}: none of {report.requests} requests was answered{why}")
+        raise UnansweredError(
+            f"{address}: none of {counted(report.requests, 'request')} was answered{why}"
+        )
 
 
 def _texts(prompts: str) -> list[str]:

@@ -54,7 +54,7 @@ def record(
     from escalade.cli.options import open_options
     from escalade.cli.output import note_console, print_json, progress_bar
     from escalade.edge import EdgeClient
-    from escalade.edge.base import read_record_file, subsample
+    from escalade.edge.base import counted, read_record_file, subsample
     from escalade.edge.shadow import record_trace
 
     check_destinations({"--out": out}, read=[data, cascade])
@@ -92,6 +92,7 @@ def record(
         return
     defers = f"the first gate defers {summary.deferred}, " if calibrated else ""
     note_console().print(
-        f"{summary.queries} queries, {defers}{summary.unanswered} not answered by every tier"
+        f"{counted(summary.queries, 'query')}, {defers}{summary.unanswered} not answered by"
+        " every tier"
     )
     note_console().print(f"trace: {out}")

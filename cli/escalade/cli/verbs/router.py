@@ -28,6 +28,7 @@ def router(
     """Train a router (a learned deferral rule) on a trace with both answers."""
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.edge.base import counted
     from escalade.edge.trace import read_trace
     from escalade.training.router import train_router
 
@@ -44,7 +45,7 @@ def router(
     result_console().print(
         f"{out}: {trained.parameters:,} parameters, widths"
         f" {' - '.join(str(width) for width in trained.widths)}\n"
-        f"{figures.n} queries, {figures.held_out} held out; deferring gains on"
+        f"{counted(figures.n, 'query')}, {figures.held_out} held out; deferring gains on"
         f" {figures.gain_rate:.1%}\n"
         f"held out: cross-entropy {figures.loss:.4f} after {figures.epoch} epochs,"
         f" {figures.baseline_loss:.4f} at a constant rate"

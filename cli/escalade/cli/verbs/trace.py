@@ -32,7 +32,7 @@ def trace(
     from escalade.checkpoint import check_model
     from escalade.cli.destinations import check_destinations
     from escalade.cli.output import note_console, print_json, progress_bar, result_console
-    from escalade.edge.base import read_record_file, subsample
+    from escalade.edge.base import counted, read_record_file, subsample
 
     if len(models) < _LEAST_MODELS:
         raise typer.BadParameter(f"MODELS must be at least {_LEAST_MODELS}, got {len(models)}")
@@ -78,4 +78,4 @@ def trace(
         print_json({"queries": len(records), "exact_match": right})
         return
     shares = ", ".join(f"{share:.1%} {name}" for name, share in right.items())
-    result_console().print(f"{out}: {len(records)} queries; exact match {shares}")
+    result_console().print(f"{out}: {counted(len(records), 'query')}; exact match {shares}")

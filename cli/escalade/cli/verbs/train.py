@@ -32,6 +32,7 @@ def train(
     """Train what a recipe says; a run that was cut off goes on where it was."""
     from escalade.checkpoint import PROMPTS_NAME
     from escalade.cli.output import print_json, progress_bar, result_console
+    from escalade.edge.base import counted
 
     out = out or Path(recipe.stem)
     with progress_bar(recipe.stem) as bar:
@@ -51,7 +52,7 @@ def train(
         return
     lines = [f"  {task}: {share:.1%}" for task, share in dict(metrics["valid_exact_match"]).items()]
     result_console().print(
-        f"{out}: {metrics['parameters']:,} parameters, {metrics['steps']} steps\n"
+        f"{out}: {metrics['parameters']:,} parameters, {counted(metrics['steps'], 'step')}\n"
         f"exact match on {metrics['valid_queries']} validation queries:\n" + "\n".join(lines)
     )
     if kept := metrics["kept_prompts"]:

@@ -23,7 +23,15 @@ from escalade.edge.base.records import (
     subsample,
     write_records,
 )
-from escalade.edge.base.text import listed, nearest, pretty_json, source_name, text_of, utc_now
+from escalade.edge.base.text import (
+    counted,
+    listed,
+    nearest,
+    pretty_json,
+    source_name,
+    text_of,
+    utc_now,
+)
 from escalade.edge.base.validation import (
     Count,
     Finite,
@@ -53,6 +61,7 @@ __all__ = [
     "check_fillable",
     "check_replaceable",
     "check_writable",
+    "counted",
     "exchange",
     "exclusive_lock",
     "explain",

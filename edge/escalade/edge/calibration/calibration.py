@@ -8,7 +8,7 @@ stopped because deferral is likely. A router is trained on queries of its own be
 from __future__ import annotations
 
 from escalade.edge.artifact import Manifest
-from escalade.edge.base import source_name, utc_now
+from escalade.edge.base import counted, source_name, utc_now
 from escalade.edge.calibration.data import ScoredQueries
 from escalade.edge.calibration.early import (
     EarlyGoal,
@@ -101,8 +101,8 @@ def calibrate(
         but, training = set(), None
     halves = halves_of(n, seed=seed, but=but)
     if not halves.fit or (early is not None and not halves.held_out):
-        unseen = f", {len(but)} of which the router has learned from," if but else ""
-        raise CalibrationError(f"{n} queries{unseen} are too few to divide")
+        unseen = f", {len(but)} of which the router has learned from" if but else ""
+        raise CalibrationError(f"too few to divide: {counted(n, 'query')}{unseen}")
     fit = answers.subset(halves.fit)
     scores = [chosen(logprobs) for logprobs in fit.logprobs]
     threshold = threshold_for(goal, scores, fit.judged)

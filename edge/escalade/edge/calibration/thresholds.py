@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from escalade.edge.base import counted
 from escalade.edge.calibration.risk import p_mean_reaches, share_of, wilson_interval
 from escalade.edge.deferral import Goal, Measured, QualityGoal, RateGoal, defers
 from escalade.edge.errors import CalibrationError
@@ -142,7 +143,7 @@ def threshold_for_quality(
         best = int(quality.argmax())
         raise CalibrationError(
             f"no threshold gives a quality of {target:.4g}: the best is {quality[best]:.4g}, at a"
-            f" deferral rate of {rates[best]:.4g} ({values.size} queries)"
+            f" deferral rate of {rates[best]:.4g} ({counted(values.size, 'query')})"
         )
     best = int(reached[-1])  # candidates rise, rates fall
     return Threshold(float(candidates[best]), float(rates[best]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from escalade.edge.base import counted
 from escalade.edge.cascade_file.addresses import (
     SPOKEN,
     check_members_elsewhere,
@@ -116,7 +117,7 @@ def _check_rule(path: Path, name: str, table: TierTable) -> None:
     if table.gate is not None and table.gate.early != "off" and voices_in(table) != 1:
         raise CascadeError(
             f"{path}: tier {name!r}: gate.early: of a tier of one artifact that answers once, got"
-            f" {table.gate.early!r} with {voices_in(table)} members"
+            f" {table.gate.early!r} with {counted(voices_in(table), 'member')}"
         )
     _check_encoder(f"{path}: tier {name!r}: gate.encoder", rule, encoder_of(table))
     if rule is None:

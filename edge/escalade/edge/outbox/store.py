@@ -69,8 +69,8 @@ class Outbox:
                 )
         if full:
             raise OutboxError(
-                f"{self.path}: full: it holds at most {most} queries and answers; `escalade outbox"
-                " flush` makes room"
+                f"{self.path}: full: of queries and answers it holds at most {most}; `escalade"
+                " outbox flush` makes room"
             )
 
     def entries(self) -> list[Entry]:

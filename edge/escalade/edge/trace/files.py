@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from escalade.edge.base import UNDECODABLE, Digest, atomic_write, iter_jsonl
+from escalade.edge.base import UNDECODABLE, Digest, atomic_write, counted, iter_jsonl
 from escalade.edge.errors import DataError
 from escalade.edge.trace.lines import decode_line, encode_line
 from escalade.edge.trace.schema import (
@@ -144,7 +144,7 @@ def check_record(record: TraceRecord, header: TraceHeader) -> None:
     """
     wrong = None
     if len(record.tiers) != len(header.tiers):
-        wrong = f"{len(record.tiers)} tiers, the header has {len(header.tiers)}"
+        wrong = f"{counted(len(record.tiers), 'tier')}, the header has {len(header.tiers)}"
     elif record.answered_by >= len(record.tiers) or record.tiers[record.answered_by] is None:
         wrong = f"answered_by is {record.answered_by}, and that tier has no answer"
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from escalade.edge.base import counted
 from escalade.edge.errors import CloudError
 from escalade.v1 import cascade_pb2 as pb
 
@@ -55,9 +56,11 @@ def check_answer(
     elif any(not value <= ROUNDING for value in response.logprobs):
         wrong = "a log-probability of the answer is above 0 or no number"
     elif response.logprobs and len(response.logprobs) not in {tokens, tokens + 1}:
-        wrong = f"{len(response.logprobs)} log-probabilities for {tokens} tokens"
+        wrong = (
+            f"{counted(len(response.logprobs), 'log-probability')} for {counted(tokens, 'token')}"
+        )
     elif request.stopping.HasField("max_new_tokens") and tokens > most:
-        wrong = f"{tokens} tokens, at most {most} were asked for"
+        wrong = f"{counted(tokens, 'token')}, at most {most} were asked for"
     elif size is not None and tokens and max(response.token_ids) >= size:
         wrong = f"token id {max(response.token_ids)}, its tokenizer has 0..{size - 1}"
     elif not all(0 <= value < math.inf for value in _seconds(response)):
@@ -95,7 +98,7 @@ def check_chunk(
     if any(not value <= ROUNDING for value in chunk.logprobs):
         wrong = "a log-probability of the answer is above 0 or no number"
     elif len(chunk.logprobs) not in {0, tokens}:
-        wrong = f"{len(chunk.logprobs)} log-probabilities for {tokens} tokens"
+        wrong = f"{counted(len(chunk.logprobs), 'log-probability')} for {counted(tokens, 'token')}"
     elif size is not None and tokens and max(chunk.token_ids) >= size:
         wrong = f"token id {max(chunk.token_ids)}, its tokenizer has 0..{size - 1}"
     if wrong is not None:
@@ -127,7 +130,10 @@ def check_verdict(
     elif not _may_be(request.draft, response.outcome, size):
         wrong = "what it says of the draft cannot be"
     elif len(response.logprobs) != len(draft.ids):
-        wrong = f"{len(response.logprobs)} log-probabilities for a draft of {len(draft.ids)} tokens"
+        wrong = (
+            f"{counted(len(response.logprobs), 'log-probability')} for a draft of"
+            f" {counted(len(draft.ids), 'token')}"
+        )
     elif any(not value <= ROUNDING for value in response.logprobs):
         wrong = "a log-probability of the draft is above 0 or no number"
     if wrong is not None:

@@ -83,6 +83,7 @@ def export_artifact(
     layout: Layout | None = None,
     golden_prompts: Sequence[str] = DEFAULT_GOLDEN_PROMPTS,
     max_new_tokens: int | None = None,
+    measured: Callable[[Path, Manifest], Manifest] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Manifest:
     """Export a causal LM or an encoder-decoder to an artifact folder.
@@ -113,6 +114,8 @@ def export_artifact(
         golden_prompts: held against torch now, and by every later opening.
         max_new_tokens: longest response by default; if None as long as the model's folder asks
             for, or 256, and at most half the window.
+        measured: given the whole artifact before it is put in its place, what else was measured of
+            it is written into its manifest, which it returns.
         progress: called with a line before each step.
 
     Returns:
@@ -230,16 +233,33 @@ def export_artifact(
         progress("asking the program")
         del model  # beside it, the program's own weights would double the memory
         give_back()
-        golden = answer_golden(Artifact.open(folder), golden_prompts)
-        progress("checking parity with torch")
-        with quiet():
-            parity = measure_parity(load_model(model_dir), golden)
-        try:
-            check_parity(parity, golden, quantize)
-        except ExportParityError as error:
-            raise ExportParityError(f"{model_dir}: {error}") from error
-        manifest = msgspec.structs.replace(manifest, golden=golden, parity=parity)
-        write_manifest(folder, manifest)
+        manifest = _held_against_torch(
+            folder, manifest, model_dir, golden_prompts, quantize, progress
+        )
+        if measured is not None:
+            manifest = measured(folder, manifest)
+    return manifest
+
+
+def _held_against_torch(
+    folder: Path,
+    manifest: Manifest,
+    model_dir: Path,
+    prompts: Sequence[str],
+    quantize: Scheme,
+    progress: Callable[[str], None],
+) -> Manifest:
+    """Write into a manifest what its program answers, and how near to torch that is."""
+    golden = answer_golden(Artifact.open(folder), prompts)
+    progress("checking parity with torch")
+    with quiet():
+        parity = measure_parity(load_model(model_dir), golden)
+    try:
+        check_parity(parity, golden, quantize)
+    except ExportParityError as error:
+        raise ExportParityError(f"{model_dir}: {error}") from error
+    manifest = msgspec.structs.replace(manifest, golden=golden, parity=parity)
+    write_manifest(folder, manifest)
     return manifest
 
 

@@ -15,6 +15,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from escalade.checkpoint import GREEDY, read_generation
 from escalade.edge.artifact import GoldenEntry, ParityEntry, Scheme
+from escalade.edge.base import counted
 from escalade.edge.deferral import mean_nll
 from escalade.edge.generation import Artifact
 from escalade.export.errors import ExportParityError
@@ -94,8 +95,8 @@ def check_parity(parity: ParityEntry, golden: Sequence[GoldenEntry], scheme: Sch
         return
     if parity.same_tokens != parity.prompts:
         raise ExportParityError(
-            f"{parity.same_tokens} of {parity.prompts} golden prompts gave torch's tokens; an"
-            " unquantized program must give all of them"
+            f"{parity.same_tokens} of {counted(parity.prompts, 'golden prompt')} gave torch's"
+            " tokens; an unquantized program must give all of them"
         )
     if parity.max_abs_delta_nll > _FLOAT_NLL:
         raise ExportParityError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from escalade.edge.artifact import TOKENIZER_NAME, Scheme
+from escalade.edge.base import counted
 from escalade.export.errors import OptionError
 from escalade.export.kept import Kept
 from escalade.export.memory import give_back
@@ -87,21 +88,23 @@ def calibrate(
             computing = {"threads": torch.get_num_threads(), "short": multiplies_short(model)}
             before = kept.begin({**hangs_on, **computing, "text": prompts, "tuned": tuned})
             if before:
-                progress(f"going on from {before} steps of an export that was interrupted")
+                progress(
+                    f"going on from {counted(before, 'step')} of an export that was interrupted"
+                )
         if prompts:
             some = min(len(prompts), _READ_PROMPTS)
-            progress(f"reading {some} prompts to round weights by")
+            progress(f"reading {counted(some, 'prompt')} to round weights by")
             fitting = fitting_prompts(prompts, folder, window)
             if len(fitting) < LEAST_PROMPTS and sum(map(len, fitting)) < _CURVATURE_TOKENS:
                 progress(
-                    f"only {len(fitting)} prompts: weights may lose more by fewer than"
+                    f"only {counted(len(fitting), 'prompt')}: weights may lose more by fewer than"
                     f" {LEAST_PROMPTS} than by text that the model writes"
                 )
             read = _read(model, fitting, window)
             if guided:
                 _measure(model, read, progress, needed_by="--bits" if budgeted else "--gptq")
             if guided and tuned and small:
-                progress(f"answering {len(fitting)} prompts to tune weights by")
+                progress(f"answering {counted(len(fitting), 'prompt')} to tune weights by")
                 with quiet():
                     return Calibrated(text.named, _answered(model, fitting, window, end_ids, kept))
             return Calibrated(text.named)

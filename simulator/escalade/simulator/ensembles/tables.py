@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from escalade.edge.base import counted
 from escalade.edge.deferral import VOTE
 from escalade.simulator.ensembles.picked import Picked
 from escalade.simulator.evaluation import Estimate
@@ -22,7 +23,7 @@ def lede(picked: Picked) -> list[str]:
         if several
         else f"picked: {who}, alone: no vote{within} is better",
         f"{picked.guarantee}; {bound}",
-        f"held out ({held_out:,} queries): {_share(voted.quality)} right at"
+        f"held out ({counted(held_out, 'query', ',')}): {_share(voted.quality)} right at"
         f" {_cost(voted.cost, picked)} a query; {percent(picked.validated)} on the"
         f" {picked.validation_queries:,} it was chosen by",
         f"against {picked.best_single}, the best alone where that was chosen:"

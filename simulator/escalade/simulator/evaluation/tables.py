@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from escalade.edge.base import counted
 from escalade.simulator.evaluation.bootstrap import Estimate
 from escalade.simulator.evaluation.results import CurvePoints, Evaluation, Slice
 from escalade.simulator.evaluation.words import (
@@ -238,7 +239,7 @@ def _names(evaluation: Evaluation, group: str, rule: str) -> list[Cell]:
 
 
 def _title(part: Slice) -> str:
-    return f"{'All' if part.task is None else part.task}, {part.queries:,} queries"
+    return f"{'All' if part.task is None else part.task}, {counted(part.queries, 'query', ',')}"
 
 
 def _cell(of: Estimate, form: Form) -> Cell:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from escalade.edge.base import counted
 from escalade.simulator.devices import energy_tables
 from escalade.simulator.fleet.replicas import RUNS, Capacity
 from escalade.simulator.fleet.report import FleetReport, GatewayRow, GroupRow, LatencyPercentiles
@@ -24,7 +25,7 @@ def lines_of(report: FleetReport) -> list[str]:
     """What there was, and what it cost."""
     cloud, all_of = report.cloud, report.together
     lines = [
-        f"{all_of.devices:,} devices, {count(all_of.queries)} queries in"
+        f"{counted(all_of.devices, 'device', ',')}, {count(all_of.queries)} queries in"
         f" {nominal_seconds(report.seconds - report.warm_up_s)} (seed {report.seed})"
     ]
     if all_of.latency is not None:
@@ -49,8 +50,8 @@ def lines_of(report: FleetReport) -> list[str]:
 
 def _of_gateways(row: GatewayRow) -> Iterator[str]:
     yield (
-        f"{row.name}: {row.gateways:,} gateways answer {count(row.answered)} queries;"
-        f" {percent(row.utilisation)} of their slots in use"
+        f"{row.name}: {counted(row.gateways, 'gateway', ',')}, {count(row.answered)} queries"
+        f" answered; {percent(row.utilisation)} of their slots in use"
     )
     if row.refused or row.past:
         yield (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from escalade.edge.base import counted
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 from escalade.simulator.learning.runs import Agreement, LearnedRun, in_stretches
 
@@ -15,7 +16,7 @@ _MOST_ROWS = 20
 def lede(run: LearnedRun) -> str:
     """A run in a sentence."""
     said = [
-        f"{run.items:,} items, {run.calls:,} calls of the expert"
+        f"{counted(run.items, 'item', ',')}, {counted(run.calls, 'call', ',')} of the expert"
         f" ({percent(1 - run.calls / max(run.items, 1))} saved)"
     ]
     if run.accuracy is not None:

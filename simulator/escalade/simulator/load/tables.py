@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from escalade.edge.base import counted
 from escalade.simulator.formats import (
     Cell,
     TextTable,
@@ -40,8 +41,9 @@ def _run_lines(report: LoadReport) -> list[str]:
         how = f"open loop, {plan.rate:g} requests/s ({plan.arrivals}, seed {plan.seed})"
     lines = [
         f"{report.model} ({report.engine}) on {report.address}: {how}",
-        f"{report.requests:,} requests in {seconds(report.seconds)}: {report.answered:,} answered,"
-        f" {report.deadline_missed:,} not within {nominal_seconds(plan.deadline_s)},"
+        f"{counted(report.requests, 'request', ',')} in {seconds(report.seconds)}:"
+        f" {report.answered:,} answered, {report.deadline_missed:,} not within"
+        f" {nominal_seconds(plan.deadline_s)},"
         f" {sum(one.count for one in report.refused):,} refused",
         f"goodput {report.goodput_per_s:.4g} answers/s, {report.tokens_per_s:.4g} tokens/s;"
         f" {count(report.bytes_up)}B up, {count(report.bytes_down)}B down",
@@ -122,7 +124,7 @@ def _loaded_fit_table(fit: LoadedFit) -> TextTable:
     """What was measured beside what the fit has in its place."""
     return TextTable(
         "",
-        [f"of {fit.answers:,} answers", "measured", "fitted"],
+        [f"of {counted(fit.answers, 'answer', ',')}", "measured", "fitted"],
         [
             [Cell(row.name), Cell(seconds(row.measured_s)), Cell(seconds(row.fitted_s))]
             for row in fit.rows

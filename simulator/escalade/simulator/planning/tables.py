@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+from escalade.edge.base import counted
 from escalade.simulator.devices import energy_tables
 from escalade.simulator.formats import Cell, TextTable, count, nominal_seconds, percent, seconds
 from escalade.simulator.formats import three_digits as number
@@ -117,7 +118,7 @@ def _deployed(deployment: Deployment | None) -> list[str]:
 
 
 def _replicas(many: int) -> str:
-    return f"{many:,} replica{'' if many == 1 else 's'}"
+    return counted(many, "replica", ",")
 
 
 def _misses(plan: Plan) -> list[str]:

@@ -16,8 +16,11 @@ _MOST_S = 1e6
 _LEAST_TIERS = 2
 
 
-def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
+def answered(name: str, trace: Trace, notes: list[str], *, shortens: bool = True) -> Trace:
     """The queries that every tier answered; notes how many one did not, unless that is all.
+
+    Where the trace of a shorter cascade has more, the note says of which; `shortens`: whether who
+    is told can ask for that.
 
     A log of live queries has answers of the last tier to none but those that were sent on. It still
     serves a sweep of these, which is of the hard ones alone: that is noted too.
@@ -31,7 +34,7 @@ def answered(name: str, trace: Trace, notes: list[str]) -> Trace:
         return trace
     notes.append(
         f"{name}: {len(trace.records) - len(records)} of {len(trace.records)} queries have no"
-        f" answer from {_lacking(trace)} and are left out"
+        f" answer from {_lacking(trace)} and are left out{_shorter(trace) if shortens else ''}"
     )
     if _is_live(trace):
         notes.append(
@@ -117,20 +120,36 @@ def _what_serves(trace: Trace) -> str:
     said = f"no query has an answer from {' or '.join(silent)}"
     if not silent:
         said = f"no query has an answer from each of {_listed(names)}"
-    lowest = (
-        next((k for k, one in enumerate(record.tiers) if one is None), len(names))
-        for record in trace.records
-    )
-    serves = max(lowest, default=0)
-    if serves < _LEAST_TIERS:
+    kept = _kept_up_to(trace)
+    serves = max((k for k, count in kept.items() if count), default=0)
+    if not serves:
         return (
             f"{said}: the trace serves no sweep; record one with `escalade record`, which asks"
             " every tier"
         )
     return (
-        f"{said}: the trace serves sweeps of {_listed(names[:serves])} alone:"
-        f" --up-to {shlex.quote(names[serves - 1])} (of `simulate`, `plan` and `evaluate`)"
+        f"{said}: the trace serves sweeps of {_listed(names[:serves])} alone{_shorter(trace)} (of"
+        " `simulate`, `plan` and `evaluate`)"
     )
+
+
+def _kept_up_to(trace: Trace) -> dict[int, int]:
+    """How many queries the first so many tiers answered, all of them."""
+    return {
+        k: sum(None not in record.tiers[:k] for record in trace.records)
+        for k in range(_LEAST_TIERS, len(trace.header.tiers) + 1)
+    }
+
+
+def _shorter(trace: Trace) -> str:
+    """What the cascades that end lower would keep, where that is more."""
+    names, kept = [tier.name for tier in trace.header.tiers], _kept_up_to(trace)
+    more = [
+        f"--up-to {shlex.quote(names[k - 1])} keeps {kept[k]}"
+        for k in sorted(kept, reverse=True)[1:]
+        if kept[k] > kept[k + 1]
+    ]
+    return f"; {', '.join(more)} of {len(trace.records)}" if more else ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -45,6 +45,26 @@ def test_a_rate_from_records(invoke: Invoke, artifact: Path, data: Path) -> None
     assert again["calibration"]["goal"] == {"kind": "rate", "target": 0.34}
 
 
+@pytest.mark.parametrize(
+    ("rate", "limit", "says"),
+    [
+        (1, 6, "every one of these queries is deferred: no answer of the small model stands"),
+        (0, 1, "none of these queries is deferred: the large model is never asked"),
+        (0, 6, ""),  # of those that it is checked on, one is
+        (0.34, 6, ""),
+    ],
+)
+def test_a_threshold_that_sends_all_or_none_on_says_so(
+    invoke: Invoke, artifact: Path, data: Path, rate: float, limit: int, says: str
+) -> None:
+    goal = ("--target-deferral-rate", rate, "--limit", limit)
+    code, out, _ = invoke("calibrate", artifact, "--data", data, *goal)
+    assert code == 0
+    said = out.splitlines()[-1]
+    assert said == says if says else said.startswith("checked on ")
+    assert says in " ".join(invoke("inspect", artifact)[1].split())
+
+
 def other_kernels(options: ort.SessionOptions, program: Path, manifest: Manifest) -> None:
     """In the place of Arm's: weights that are not laid out beforehand go through others here."""
     choose_kernels(options, program, manifest)
@@ -112,7 +132,7 @@ def test_kernels_that_change_nothing_are_not_there(
 
 def test_one_query_is_warned_of(invoke: Invoke, artifact: Path, data: Path) -> None:
     code, out, err = invoke("calibrate", artifact, "--data", data, *RATE, "--limit", 1)
-    assert (code, "set on 1 queries" in out) == (0, True)
+    assert (code, "set on 1 query: " in out) == (0, True)
     assert "none is left to check it on" in " ".join(err.split())
 
 
@@ -137,7 +157,8 @@ def test_a_quality_and_a_bound_from_a_trace(invoke: Invoke, artifact: Path, trac
     )
     assert code == 0
     assert "NOT GUARANTEED, so every query is deferred" in out
-    assert "with probability 0.95, at most 1 points" in out
+    assert "with probability 0.95, at most 1 point fewer" in out
+    assert "of these queries" not in out  # that line says it
 
 
 def test_a_router_is_trained_on_queries_of_its_own(

@@ -17,6 +17,8 @@ Invoke = Callable[..., tuple[int, str, str]]
 def test_a_cascade_is_set_from_a_trace_of_it(invoke: Invoke, cascade: Path, trace: Path) -> None:
     for arguments, said in (
         (["--target-deferral-rate", "0.3"], "goal: send on 30.0% at every gate"),
+        (["--target-deferral-rate", "1"], "every one of these queries is sent on: no answer of"),
+        (["--target-deferral-rate", "0"], "none of these queries is sent on: large is never asked"),
         (["--target-quality", 0.9], "goal: 90.0% right answers, at the least cost in FLOPs"),
         (["--budget-calls", 0.25], "goal: most right answers at 0.25 calls of large a query"),
         (["--budget-flops", 1e9], "goal: most right answers at 1e+09 FLOPs a query"),
@@ -30,6 +32,7 @@ def test_a_cascade_is_set_from_a_trace_of_it(invoke: Invoke, cascade: Path, trac
         assert "from trace.jsonl (sha256 " in out
         assert "large alone" in out or "calls of large" in out
         assert "checked on " in out
+        assert ("of these queries" in out) == ("of these queries" in said)
     assert cascade.read_text().startswith("# at home\n")
     code, out, _ = invoke(
         "calibrate", cascade, "--trace", trace, "--budget-calls", 0.25, "--json", "--seed", 2

@@ -186,7 +186,7 @@ def test_the_held_out_half_has_no_say_in_a_guarantee(cascade: Cascade) -> None:
         (made_up(40), QualityGoal(target=1.0), "no thresholds give a quality of 1: the best is 0."),
         (made_up(40), WithinGoal(epsilon=0.0, delta=0.1), r"epsilon must be in \(0, 1\), got 0.0"),
         (made_up(40, judged=False), QualityGoal(target=0.5), "from queries with references"),
-        (made_up(1), WithinGoal(epsilon=0.1, delta=0.1), "1 queries are too few to divide"),
+        (made_up(1), WithinGoal(epsilon=0.1, delta=0.1), "too few to divide: 1 query"),
         (
             made_up(40, identified=False),
             WithinGoal(epsilon=0.1, delta=0.1),

@@ -9,6 +9,7 @@ from escalade.cli.lines import UNCHECKED
 from escalade.cli.output import harmless, note_console, print_json, progress_bar, result_console
 from escalade.cli.verbs.inspect import deferral_lines
 from escalade.edge.artifact import SIGNATURE_NAME
+from escalade.edge.base import counted
 from escalade.edge.calibration import (
     EarlyGoal,
     ScoredQueries,
@@ -28,7 +29,8 @@ def opened(folder: Path, trusted_key: Path | None, kernels: KernelsChoice | None
         return Artifact.open(folder, trusted_key=trusted_key)
     artifact, same = open_with_kernels(folder, kernels, trusted_key=trusted_key)
     golden = len(artifact.manifest.golden)
-    said = f"{folder}: {kernels} kernels leave {same} of {golden} golden answers as they were"
+    asked = counted(golden, "golden answer")
+    said = f"{folder}: {kernels} kernels leave {same} of {asked} as they were"
     note_console().print(harmless(said))
     return artifact
 

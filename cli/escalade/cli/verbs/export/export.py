@@ -15,6 +15,7 @@ from escalade.cli.verbs.export.other_kinds import export_other_kind
 
 if TYPE_CHECKING:
     from escalade.cli.output import Bar
+    from escalade.edge.artifact import Manifest
     from escalade.export.held import Lost
 
 _GOLDEN_PROMPTS = 8
@@ -111,6 +112,7 @@ def export(
     """Turn a torch model, or a linear classifier, into an artifact; checked against torch."""
     from escalade.cli.lines import budget_table, took_line
     from escalade.cli.output import note_console, print_json, progress_bar, result_console
+    from escalade.edge.base import counted
 
     wait_briefly()
     start = perf_counter()
@@ -125,7 +127,7 @@ def export(
         "--layout": layout, "--max-new-tokens": max_new_tokens, "--held-out": held_out,
         "--format": None if format is FormatChoice.onnx else format,
     }  # fmt: skip
-    lost = None
+    lost: Lost | None = None
     with progress_bar("exporting") as bar:
         manifest = export_other_kind(
             model, out, texts, format, quantize, max_new_tokens, only_text, bar.doing
@@ -143,6 +145,15 @@ def export(
             located = locate(model)
             if bits is not None and quantize is QuantizeChoice.none:
                 quantize = QuantizeChoice.int4
+            is_rounded = quantize is not QuantizeChoice.none
+
+            def measured(folder: Path, manifest: Manifest) -> Manifest:
+                from escalade.export.held import keep_lost
+
+                nonlocal lost
+                lost = _lost(folder, located.folder, unseen, format, bar)
+                return manifest if lost is None else keep_lost(folder, manifest, lost)
+
             manifest = export_artifact(
                 located.folder,
                 out,
@@ -159,13 +170,9 @@ def export(
                 held_out=unseen or (),
                 golden_prompts=texts or DEFAULT_GOLDEN_PROMPTS,
                 max_new_tokens=max_new_tokens,
+                measured=measured if is_rounded and held_out != "none" else None,
                 progress=bar.doing,
             )
-            if quantize is not QuantizeChoice.none and held_out != "none":
-                from escalade.export.held import keep_lost
-
-                lost = _lost(out, located.folder, unseen, format, bar)
-                manifest = manifest if lost is None else keep_lost(out, manifest, lost)
     note_console().print(took_line(perf_counter() - start), style="dim")
     if json:
         print_json(manifest if lost is None else lost.beside(manifest))
@@ -173,14 +180,14 @@ def export(
     size = manifest.total_bytes
     parity = manifest.parity
     held = (
-        f"parity with torch on {parity.prompts} golden prompts: {parity.same_tokens} with the same"
-        f" {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
+        f"parity with torch on {counted(parity.prompts, 'golden prompt')}: {parity.same_tokens}"
+        f" with the same {'label' if manifest.classifier else 'tokens'}, mean |delta NLL|"
         f" {parity.mean_abs_delta_nll:.2g}"
     )
     if manifest.embedding:
         held = (
-            f"parity with torch on {len(manifest.embedding.golden)} golden texts: no number of a"
-            f" vector more than {manifest.embedding.max_abs_delta:.2g} off"
+            f"parity with torch on {counted(len(manifest.embedding.golden), 'golden text')}: no"
+            f" number of a vector more than {manifest.embedding.max_abs_delta:.2g} off"
         )
     elif not parity.prompts:
         held = "held against nothing: there is no other program of it"
@@ -195,7 +202,7 @@ def export(
 
 
 def _lost(
-    out: Path, model: Path, unseen: list[str] | None, format: FormatChoice, bar: Bar
+    artifact: Path, model: Path, unseen: list[str] | None, format: FormatChoice, bar: Bar
 ) -> Lost | None:
     """What rounding lost; None where that cannot be told, which the format's word says."""
     from escalade.export.held import measure_lost
@@ -205,7 +212,7 @@ def _lost(
         bar.say(f"what was lost is measured with --format {' and '.join(MEASURED)} alone")
         return None
     bar.doing("measuring what was lost")
-    return measure_lost(out, model, unseen)
+    return measure_lost(artifact, model, unseen)
 
 
 def _prompts_or_none(records: str | None, count: int) -> list[str] | None:

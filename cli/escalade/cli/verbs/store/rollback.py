@@ -79,9 +79,11 @@ def _lines(found: Comparison) -> Iterator[str]:
 
 
 def _agreement(one: VersionAgreement) -> str:
+    from escalade.edge.base import counted
+
     counts = one.counts
     asked = (
-        f"{counts.queries} queries, {counts.kept} kept, {counts.audited} audited,"
+        f"{counted(counts.queries, 'query')}, {counts.kept} kept, {counts.audited} audited,"
         f" {counts.agreed} agreed"
     )
     if one.estimate is None:

@@ -10,6 +10,7 @@ def list_(file: TokensArgument = DEFAULT, json: JsonOption = False) -> None:
     """Say who may ask: name, limits, expiry."""
     from escalade.cli.output import print_json, result_console
     from escalade.cloud.access import read_tokens
+    from escalade.edge.base import counted
 
     entries = read_tokens(file)
     if json:
@@ -28,7 +29,7 @@ def list_(file: TokensArgument = DEFAULT, json: JsonOption = False) -> None:
         requests, tokens = entry.limits
         said = [
             "never expires" if entry.expires is None else f"expires {entry.expires:%Y-%m-%d %H:%M}",
-            "" if requests is None else f"{requests} requests a minute",
-            "" if tokens is None else f"{tokens} tokens a day",
+            "" if requests is None else f"{counted(requests, 'request')} a minute",
+            "" if tokens is None else f"{counted(tokens, 'token')} a day",
         ]
         result_console().print(f"{name}: {', '.join(filter(None, said))}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from escalade.edge.artifact.manifest.planes import PlanesEntry
+from escalade.edge.base import counted
 from escalade.edge.deferral import Table
 
 # Times; of more nobody asks for digits, of which there may be 300.
@@ -53,10 +54,10 @@ class LostEntry(Table, frozen=True, kw_only=True):
         times = self.perplexity_ratio
         perplexity = f"{times:.3f}" if times < _MANY else f"{times:.2g}"
         return (
-            f"lost on {self.tokens:,} tokens of {self.source}: KL mean {self.mean_kl:.2g}, p99"
-            f" {self.p99_kl:.2g}, worst {self.worst_kl:.2g}; same argmax {self.same_argmax:.1%};"
-            f" perplexity {perplexity} x; score r(x) {self.mean_score_drift:+.2g}"
-            f" mean, {self.worst_score_drift:.2g} at most"
+            f"lost on {counted(self.tokens, 'token', ',')} of {self.source}: KL mean"
+            f" {self.mean_kl:.2g}, p99 {self.p99_kl:.2g}, worst {self.worst_kl:.2g}; same argmax"
+            f" {self.same_argmax:.1%}; perplexity {perplexity} x; score r(x)"
+            f" {self.mean_score_drift:+.2g} mean, {self.worst_score_drift:.2g} at most"
         )
 
 

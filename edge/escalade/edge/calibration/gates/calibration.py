@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from escalade.edge.base import source_name, utc_now
+from escalade.edge.base import counted, source_name, utc_now
 from escalade.edge.calibration.gates.climb import Sample, climb, right_under
 from escalade.edge.calibration.gates.goals import thresholds_for
 from escalade.edge.calibration.gates.recorded import RecordedQueries, recorded_queries
@@ -128,7 +128,7 @@ def find_thresholds(
     )
     ordered = len(halves.fit) // 2 if guaranteed and sample.gates > 1 else 0
     if not halves.fit or (guaranteed and sample.gates > 1 and not ordered):
-        raise CalibrationError(f"{sample.n} queries are too few to divide")
+        raise CalibrationError(f"too few to divide: {counted(sample.n, 'query')}")
     fit = sample.take(halves.fit[ordered:])
     lowest = [gate.rule.lowest for gate in gates]
     weights = member_weights_of(cascade)

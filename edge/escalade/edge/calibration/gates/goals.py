@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from escalade.edge.base import counted
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.search import (
     ROUNDING,
@@ -115,7 +116,7 @@ def for_budget(most: float, fit: Sample, unit: CostUnit) -> Found:
     if found.cost > most + ROUNDING * most:
         raise CalibrationError(
             f"no thresholds keep the cost at {most:.4g} {_UNITS[unit]}: the least is"
-            f" {found.cost:.4g}, at a quality of {found.quality:.4g} ({fit.n} queries)"
+            f" {found.cost:.4g}, at a quality of {found.quality:.4g} ({counted(fit.n, 'query')})"
         )
     return found
 
@@ -134,6 +135,6 @@ def for_quality(target: float, fit: Sample) -> Found:
     if found.quality < target - ROUNDING:
         raise CalibrationError(
             f"no thresholds give a quality of {target:.4g}: the best is {found.quality:.4g}, at a"
-            f" cost of {found.cost:.4g} ({fit.n} queries)"
+            f" cost of {found.cost:.4g} ({counted(fit.n, 'query')})"
         )
     return found

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from escalade.edge.base import subsample
+from escalade.edge.base import counted, subsample
 from escalade.edge.calibration.data import check_same, fair_sample, unfinished, without_references
 from escalade.edge.calibration.gates.climb import Sample
 from escalade.edge.calibration.gates.columns import column_of
@@ -156,7 +156,7 @@ def _check_tiers(cascade: Cascade, content: CascadeFile, trace: Path, header: Tr
 
 def _described(members: int, *, here: bool) -> str:
     where = "here" if here else "elsewhere"
-    return f"of {members} members {where}" if members else where
+    return f"of {counted(members, 'member')} {where}" if members else where
 
 
 def _check_members(

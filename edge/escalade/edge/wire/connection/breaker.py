@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from escalade.edge.base import Clock
+from escalade.edge.base import Clock, counted
 from escalade.edge.errors import CloudError, PolicyError
 
 #: Failures in a row after which a server is left alone: one may be a restart, two a bad minute.
@@ -105,8 +105,8 @@ class Breaker:
                 when = f"again in {left_s:.1f} s" if left_s > 0 else "just now by another query"
                 raise CloudError(
                     CIRCUIT_OPEN,
-                    f"cloud {self._address}: not asked: {self._row} calls in a row failed; it is"
-                    f" tried {when}",
+                    f"cloud {self._address}: not asked: {counted(self._row, 'call')} in a row"
+                    f" failed; it is tried {when}",
                     cause="link",
                 )
             self._probe = trial

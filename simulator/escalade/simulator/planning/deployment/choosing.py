@@ -63,7 +63,7 @@ def plan_deployment(
     """
     check_asked(choices, seed)
     notes = [*notes, *fleet.notes]
-    whole = answered("trace", trace, notes)
+    whole = answered("trace", trace, notes, shortens=False)
     check_answered(whole)
     halves = halves_of(whole, seed)
     names = [one.name for one in fleet.groups]

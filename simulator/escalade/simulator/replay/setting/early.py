@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from escalade.edge.base import counted
 from escalade.edge.deferral import DeferralRule, rule_named
 from escalade.simulator.errors import SimulatorError
 from escalade.simulator.recorded import Bools, Floats, RecordedTier
@@ -121,8 +122,9 @@ def _longest(tier: RecordedTier, room: Room) -> list[int]:
         found.append(int(min(room.tokens, left)))
         if found[-1] < len(said.logprobs):
             raise SimulatorError(
-                f"tier {tier.info.name!r} answers query {id_!r} in {len(said.logprobs)} tokens,"
-                f" after {said.prompt_tokens} of its prompt; got room for {found[-1]}"
+                f"tier {tier.info.name!r} answers query {id_!r} in"
+                f" {counted(len(said.logprobs), 'token')}, after {said.prompt_tokens} of its"
+                f" prompt; got room for {found[-1]}"
             )
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from escalade.edge.base import counted
 from escalade.simulator.formats import Cell, TextTable, count, percent, seconds
 from escalade.simulator.replay.latency import Latency
 from escalade.simulator.replay.simulation import Simulation
@@ -65,7 +66,11 @@ def traces_table(trace: TraceRow) -> TextTable:
         ]
         for tier in trace.tiers
     ]
-    return TextTable(f"{trace.name}, {trace.queries:,} queries, {trace.created}", head, rows)
+    return TextTable(
+        f"{trace.name}, {counted(trace.queries, 'query', ',')}, {trace.created}",
+        head,
+        rows,
+    )
 
 
 def answers_tables(summary: Summary) -> list[TextTable]:
