@@ -6,7 +6,8 @@
 Every width of one model is asked every query of the test split, and so is the model above, in one
 shadow recording: a query's turn at each comes right after the other's. Then `escalade evaluate`'s
 own functions say what share of queries each width has to defer (rule mean) for the cascade to be
-right as often as the model above is alone.
+right as often as the model above is alone, and `equal_quality` how many more than float32 does, on
+average over all qualities between the two.
 
 The first is the bundled `small-cat-xent` below the bundled large model. The second takes a
 pretrained decoder in a folder of transformers, below its own float32 weights, and asks it through
@@ -30,7 +31,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 from benchmarks.device.machine import processor
+from benchmarks.equal_quality import Scored, more_calls_of
 from rich.table import Table
 from transformers import AutoTokenizer
 
@@ -106,6 +109,8 @@ class Row(NamedTuple):
     #: are than float32 defers there.
     midway: Estimate
     fewer: Estimate | None
+    #: How many more than float32 defers, on average over all qualities; None where these are one.
+    more: Estimate | None
 
 
 def main() -> None:
@@ -156,7 +161,12 @@ def main() -> None:
     evaluation = msgspec.structs.replace(evaluation, on_device=stands)
     if options.figure is not None:
         write_figures(options.figure, evaluation)
-    show(rows_of(evaluation, manifests), evaluation, as_json=options.json)
+    with progress_bar("comparing") as tick:
+        more = {}
+        for place, name in enumerate(folders):
+            tick(place, len(folders))
+            more[name] = compared(pool, place, options.resamples, options.seed)
+    show(rows_of(evaluation, manifests, more), evaluation, as_json=options.json)
 
 
 def reviews(folder: Path, model: Path, seed: int) -> list[Record]:
@@ -260,6 +270,21 @@ def pair_of(pool: Trace, place: int) -> Trace:
     return Trace(header, records)
 
 
+def compared(pool: Trace, place: int, resamples: int, seed: int) -> Estimate | None:
+    """One width beside the first, float32; None of that itself."""
+    if place == 0:
+        return None
+    exact, small = (
+        Scored(
+            np.array([bool(one.tiers[at].correct) for one in pool.records]),
+            np.array([one.tiers[at].score for one in pool.records], dtype=float),
+        )
+        for at in (0, place)
+    )
+    above = np.array([bool(one.tiers[-1].correct) for one in pool.records])
+    return more_calls_of(small, exact, above, resamples=resamples, seed=seed)
+
+
 def rounded_by(manifest: Manifest) -> str:
     """By which text weights were rounded, as the artifact says; nothing where they were not."""
     _, gptq, named = manifest.quantization.detail.partition(BY_GPTQ)
@@ -268,7 +293,11 @@ def rounded_by(manifest: Manifest) -> str:
     return "" if manifest.quantization.scheme in {"none", "float16"} else "nearest"
 
 
-def rows_of(evaluation: Evaluation, manifests: Mapping[str, Manifest]) -> list[Row]:
+def rows_of(
+    evaluation: Evaluation,
+    manifests: Mapping[str, Manifest],
+    more: Mapping[str, Estimate | None],
+) -> list[Row]:
     """What an evaluation at the cost `deferral_rate` says of each width."""
     whole = evaluation.slices[0]
     fewer = {one.group: one.cost_saved for one in whole.contrasts}
@@ -282,6 +311,7 @@ def rows_of(evaluation: Evaluation, manifests: Mapping[str, Manifest]) -> list[R
             calls=stands.calls_to_match,
             midway=headline.cost_at_quality,
             fewer=fewer.get(stands.group),
+            more=more[stands.group],
         )
         for stands, headline in zip(evaluation.on_device, whole.headlines, strict=True)
     ]
@@ -303,6 +333,7 @@ def show(rows: Sequence[Row], evaluation: Evaluation, *, as_json: bool) -> None:
     table = Table(
         "width", "rounded by", "bytes", "ms a query", "alone", "calls to match",
         f"calls for {whole.quality:.1%}", "fewer than float32",
+        "more on average",
         title=f"{whole.queries:,} queries; above: {_share(above)}; {processor()}",
     )  # fmt: skip
     for row in rows:
@@ -314,7 +345,7 @@ def show(rows: Sequence[Row], evaluation: Evaluation, *, as_json: bool) -> None:
             _share(row.alone),
             _share(row.calls),
             _share(row.midway),
-            "" if row.fewer is None else _share(row.fewer),
+            *("" if one is None else _share(one) for one in (row.fewer, row.more)),
         )
     result_console().print(table, soft_wrap=False)
 
