@@ -53,7 +53,7 @@ def _lines(question: Question) -> list[str]:
     spending = question.spending
     counts = [f"{spending.bytes} bytes"]
     if spending.tokens:
-        counts.append(f"{counted(spending.tokens, 'token')}")
+        counts.append(counted(spending.tokens, "token"))
     if spending.money:
         counts.append(f"{spending.money:.4g} {question.currency} and what the answer adds")
     lines = [f"{harmless(question.tier)} ({question.address}) would be sent {', '.join(counts)}:"]
