@@ -231,7 +231,8 @@ def export_artifact(
         )
         write_manifest(folder, manifest)
         progress("asking the program")
-        del model  # beside it, the program's own weights would double the memory
+        # Beside them the program's own weights, and a model again, would be too much memory.
+        del model, tokenizer, answers
         give_back()
         manifest = _held_against_torch(
             folder, manifest, model_dir, golden_prompts, quantize, progress

@@ -131,6 +131,7 @@ def measure_lost(
     manifest = read_manifest(artifact)
     if manifest.format not in MEASURED or manifest.encoder is not None or manifest.reads_once:
         return None
+    give_back()  # what was computed before, with the model that computed it
     with quiet():
         model = load_model(model_dir)
         window = window_of(model.config)
