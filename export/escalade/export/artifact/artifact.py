@@ -30,6 +30,7 @@ from escalade.edge.artifact import (
 from escalade.edge.base import atomic_folder, naming, utc_now
 from escalade.edge.deferral import DeferralEntry
 from escalade.edge.generation import Artifact, Reading
+from escalade.edge.memory import return_large_blocks
 from escalade.edge.runtimes import open_llamacpp
 from escalade.export.artifact.layouts import fit_program, write_layout
 from escalade.export.artifact.program import write_program
@@ -147,6 +148,8 @@ def export_artifact(
     if rounded_by == AS_KEPT and format == "onnx" and quantize == "int4":
         trained = read_trained_text(model_dir)
     progress("loading the model")
+    # From here on: in the holes of a heap that large blocks were freed in up to 150 MB stayed.
+    return_large_blocks()
     model = load_model(model_dir)
     generation = generation_of(model, model_dir)
     check_fits(model, quantize)
