@@ -158,3 +158,12 @@ def test_a_language_model_has_no_stream_to_draw(
     assert code == 2
     assert "--report, --tables and --beside are of streams, not of 'generation'" in err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("alarms", "says"), [(1, "9 audited, 1 alarm)"), (2, "2 alarms)")])
+def test_one_alarm_is_one(alarms: int, says: str) -> None:
+    from escalade.cli.verbs.learn import _agreement
+    from escalade.training.online import Agreement
+
+    (line,) = _agreement(Agreement(estimate=0.9, low=0.8, high=1.0, audited=9, alarms=alarms))
+    assert line.endswith(says)

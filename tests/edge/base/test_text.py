@@ -17,6 +17,7 @@ from escalade.edge.base import counted, nearest, pretty_json, utc_now
         (0, "step", "", "0 steps"),
         (1.0, "point", ".4g", "1 point"),
         (0.5, "point", ".4g", "0.5 points"),
+        (0.99999, "call", ".4g", "1 call"),
         (1, "query", ",", "1 query"),
         (2, "gateway", "", "2 gateways"),
         (2000, "query", ",", "2,000 queries"),

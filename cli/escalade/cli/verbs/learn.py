@@ -249,7 +249,9 @@ def _unmeasured(result: Result) -> object:
 def _agreement(agreement: Agreement | None) -> list[str]:
     if agreement is None or agreement.estimate is None:
         return []
-    alarms = f", {agreement.alarms} alarms" if agreement.alarms else ""
+    from escalade.edge.base import counted
+
+    alarms = f", {counted(agreement.alarms, 'alarm')}" if agreement.alarms else ""
     return [
         f"kept answers agree with the expert: {agreement.estimate:.1%}, between"
         f" {agreement.low:.1%} and {agreement.high:.1%} ({agreement.audited} audited{alarms})"

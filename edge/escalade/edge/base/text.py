@@ -45,7 +45,8 @@ def listed(values: Iterable[object]) -> str:
 def counted(count: float, noun: str, spec: str = "") -> str:
     """A number and its regular noun: `1 step`, `2 steps`; `1 query`, `2,000 queries` with `,`."""
     many = f"{noun[:-1]}ies" if noun[-1] == "y" and noun[-2] not in "aeiou" else f"{noun}s"
-    return f"{count:{spec}} {noun if count == 1 else many}"
+    written = f"{count:{spec}}"
+    return f"{written} {noun if count == 1 or written == '1' else many}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
