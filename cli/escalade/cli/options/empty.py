@@ -5,7 +5,7 @@ An empty path would be read as this folder, and what a script did not set is giv
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import typer
@@ -31,29 +31,31 @@ def refuse_empty(app: typer.Typer) -> None:
 class _Verb(TyperCommand):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse, and look at what was given."""
-        given = list(args)
-        rest = super().parse_args(ctx, args)
-        _check(self, ctx, given)
-        return rest
+        return _parsed(self, super().parse_args, ctx, args)
 
 
 class _Group(TyperGroup):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse, and look at what was given before the verb."""
-        given = list(args)
-        rest = super().parse_args(ctx, args)
-        _check(self, ctx, given)
-        return rest
+        return _parsed(self, super().parse_args, ctx, args)
 
 
-def _check(command: TyperCommand | TyperGroup, ctx: Context, args: list[str]) -> None:
+def _parsed(
+    command: TyperCommand | TyperGroup,
+    parse: Callable[[Context, list[str]], list[str]],
+    ctx: Context,
+    args: list[str],
+) -> list[str]:
+    typed = list(args)
+    rest = parse(ctx, args)
     # As they were typed: of an empty path nothing is left to see when it has become a `Path`.
-    given, _, _ = command.make_parser(ctx).parse_args(args=args)
+    given, _, _ = command.make_parser(ctx).parse_args(args=typed)
     for one in command.params:
         if not isinstance(one, TyperArgument | TyperOption) or one.name in _TEXTS:
             continue
         if "" in _each(given.get(one.name)):
             raise typer.BadParameter(f"{_allowed(one)}, got ''", ctx=ctx, param=one)
+    return rest
 
 
 def _each(given: object) -> Iterable[object]:
