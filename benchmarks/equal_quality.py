@@ -1,81 +1,80 @@
-"""Queries that must go on for a cascade to be so often right; knows no model, and no trace."""
+"""How many more queries one model sends on than another for the same quality; knows no model."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from escalade.simulator.curves import (
+    Columns,
+    Counts,
+    DeferralCurve,
+    Sweep,
+    cost_at_quality,
+    metric_named,
+)
 from escalade.simulator.evaluation import Estimate
 from escalade.simulator.evaluation.bootstrap import draw_queries, estimate, generator
-
-Bools: TypeAlias = NDArray[np.bool_]
-Floats: TypeAlias = NDArray[np.float64]
+from escalade.simulator.recorded import Bools, Floats
 
 #: Evenly spread, of those that a cascade can have: one alone hangs on the few queries that are
 #: deferred there, and chance goes twice as far in it as in the mean over all.
 _QUALITIES = 200
-# Queries: what rightness adds up to is whole, and a share of it may be off.
-_TINY = 1e-6
 
 
-class Scored(NamedTuple):
-    """Of every query, what a model says to it."""
+def sweep_of(right: Bools, scores: Floats, above: Bools) -> Sweep:
+    """A model below another: whether either is right, `(N,)`, and the score; cost is calls."""
+    queries = len(right)
+    return Sweep.of(
+        Columns(
+            ids=np.arange(queries).astype(np.str_),
+            score=scores,
+            metric=metric_named("recorded"),
+            small=right[None].astype(float),
+            large=above[None].astype(float),
+            levels=np.empty(0),
+            small_cost=np.zeros((1, queries)),
+            large_cost=np.ones(queries),
+        )
+    )
 
-    right: Bools
-    #: Higher goes on sooner.
-    scores: Floats
 
-
-def calls(small: Scored, above: Bools, goals: Floats, counts: Floats | None = None) -> Floats:
-    """The least shares of queries, by falling score, that make so many right.
-
-    Args:
-        small: what is asked first.
-        above: `(N,)`, whether the model above it is right.
-        goals: `(G,)` shares of right answers; from no more than `above` has.
-        counts: `(N,)`, how often each query counts; once each if None.
-
-    Returns:
-        `(G,)`.
-    """
-    times = np.ones(len(above)) if counts is None else counts
-    order = np.argsort(-small.scores, kind="stable")
-    gained = (times * (above.astype(float) - small.right))[order]
-    right = np.concatenate([[0.0], np.cumsum(gained)]) + times @ small.right
-    place = np.searchsorted(np.maximum.accumulate(right) + _TINY, goals * times.sum())
-    gone = np.concatenate([[0.0], np.cumsum(times[order])])
-    found: Floats = gone[np.minimum(place, len(order))] / times.sum()
+def calls(curve: DeferralCurve, quality: float) -> float:
+    """The least share of queries that goes on for a quality that the curve has."""
+    found = cost_at_quality(curve, quality)
+    assert found is not None, quality  # noqa: S101 - no more than the model above has
     return found
 
 
-def more_calls(
-    small: Scored, exact: Scored, above: Bools, counts: Floats | None = None
-) -> float | None:
-    """By which share `small` has more queries go on than `exact` for the same quality.
+def more_calls(exact: Sweep, others: Sequence[Sweep], drawn: Counts | None = None) -> list[float]:
+    """By which share each has more queries go on than `exact` for the same quality.
 
-    Of the mean over all qualities from what `exact` has alone to what the model above has; None
-    where there are none between.
+    Of the mean over all qualities from what `exact` has alone to what the model above has; no
+    number where there are none between.
+
+    Args:
+        exact: at the cost `deferral_rate`, as the others.
+        others: over the same queries below the same model.
+        drawn: how often each query counts; once if None.
     """
-    times = np.ones(len(above)) if counts is None else counts
-    least, most = (float(times @ one / times.sum()) for one in (exact.right, above))
+    before = exact.curve(drawn)
+    least, most = before.quality[[0, -1]]
     if most <= least:
-        return None
+        return [np.nan] * len(others)
     goals = np.linspace(least, most, _QUALITIES + 1)[1:]
-    found, before = (float(calls(one, above, goals, times).mean()) for one in (small, exact))
-    return found / before - 1
+    share, *shares = (
+        float(np.mean([calls(curve, goal) for goal in goals]))
+        for curve in (before, *(other.curve(drawn) for other in others))
+    )
+    return [one / share - 1 for one in shares]
 
 
 def more_calls_of(
-    small: Scored, exact: Scored, above: Bools, *, resamples: int, seed: int
-) -> Estimate | None:
-    """The same, with its 95 % interval over resamples of queries."""
-    value = more_calls(small, exact, above)
-    if value is None:
-        return None
-    drawn = [
-        more_calls(small, exact, above, counts.astype(float))
-        for counts in draw_queries(generator(seed), len(above), resamples)
-    ]
-    return estimate(value, np.array([np.nan if one is None else one for one in drawn]))
+    exact: Sweep, others: Sequence[Sweep], *, resamples: int, seed: int
+) -> list[Estimate]:
+    """The same, with 95 % intervals over resamples of queries."""
+    draws = draw_queries(generator(seed), len(exact.order), resamples)
+    found = np.array([more_calls(exact, others, drawn) for drawn in draws])
+    values = more_calls(exact, others)
+    return [estimate(value, column) for value, column in zip(values, found.T, strict=True)]

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
-from benchmarks.equal_quality import Bools, Floats, Scored, calls, more_calls
+from benchmarks.equal_quality import calls, more_calls, sweep_of
 from rich.table import Table
 
 from escalade.cli.output import note_console, result_console
@@ -39,6 +39,7 @@ from escalade.edge.generation import Artifact
 from escalade.export import quantization
 from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import RoundingText
+from escalade.simulator.recorded import Bools, Floats
 from escalade.training.data import load_pronunciations, make_records
 
 CHECKPOINTS = Path(__file__).parents[1] / "training" / "checkpoints"
@@ -62,11 +63,6 @@ class Answers(NamedTuple):
     right: Bools
     scores: Floats
     texts: list[str]
-
-    @property
-    def scored(self) -> Scored:
-        """Without what they say."""
-        return Scored(self.right, self.scores)
 
 
 class Cost(NamedTuple):
@@ -173,11 +169,11 @@ def answers(folder: Path, records: Sequence[Record]) -> Answers:
 
 def cost(found: Answers, exact: Answers, large: Answers) -> Cost:
     """Of a rounding, against float32."""
-    midway = np.array([(exact.right.mean() + large.right.mean()) / 2])
+    midway = float(exact.right.mean() + large.right.mean()) / 2
     same = np.mean([one == other for one, other in zip(found.texts, exact.texts, strict=True)])
-    after, before = (float(calls(one.scored, large.right, midway)[0]) for one in (found, exact))
-    mean = more_calls(found.scored, exact.scored, large.right)
-    assert mean is not None  # noqa: S101 - the large model is right more often
+    sweeps = [sweep_of(one.right, one.scores, large.right) for one in (exact, found)]
+    before, after = (calls(sweep.curve(), midway) for sweep in sweeps)
+    (mean,) = more_calls(sweeps[0], sweeps[1:])
     return Cost(
         lost=100 * float(exact.right.mean() - found.right.mean()),
         same=100 * float(same),

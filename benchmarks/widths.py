@@ -31,9 +31,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 from benchmarks.device.machine import processor
-from benchmarks.equal_quality import Scored, more_calls_of
+from benchmarks.equal_quality import more_calls_of
 from rich.table import Table
 from transformers import AutoTokenizer
 
@@ -47,6 +46,7 @@ from escalade.edge.shadow import record_trace
 from escalade.edge.trace import Trace, read_trace
 from escalade.export.artifact.artifact import export_artifact
 from escalade.export.text import AS_KEPT, BY_GPTQ, NEAREST, OWN_TEXT, RoundingText
+from escalade.simulator.curves import Sweep, columns_of, split_at
 from escalade.simulator.evaluation import Estimate, Evaluation, evaluate, on_device
 from escalade.simulator.paper import write_figures
 from escalade.training.data import load_pronunciations, make_records
@@ -109,7 +109,7 @@ class Row(NamedTuple):
     #: are than float32 defers there.
     midway: Estimate
     fewer: Estimate | None
-    #: How many more than float32 defers, on average over all qualities; None where these are one.
+    #: How many more than float32 defers, on average over all qualities.
     more: Estimate | None
 
 
@@ -161,11 +161,7 @@ def main() -> None:
     evaluation = msgspec.structs.replace(evaluation, on_device=stands)
     if options.figure is not None:
         write_figures(options.figure, evaluation)
-    with progress_bar("comparing") as tick:
-        more = {}
-        for place, name in enumerate(folders):
-            tick(place, len(folders))
-            more[name] = compared(pool, place, options.resamples, options.seed)
+    more = compared(groups, options.resamples, options.seed)
     show(rows_of(evaluation, manifests, more), evaluation, as_json=options.json)
 
 
@@ -270,19 +266,18 @@ def pair_of(pool: Trace, place: int) -> Trace:
     return Trace(header, records)
 
 
-def compared(pool: Trace, place: int, resamples: int, seed: int) -> Estimate | None:
-    """One width beside the first, float32; None of that itself."""
-    if place == 0:
-        return None
-    exact, small = (
-        Scored(
-            np.array([bool(one.tiers[at].correct) for one in pool.records]),
-            np.array([one.tiers[at].score for one in pool.records], dtype=float),
-        )
-        for at in (0, place)
-    )
-    above = np.array([bool(one.tiers[-1].correct) for one in pool.records])
-    return more_calls_of(small, exact, above, resamples=resamples, seed=seed)
+def compared(
+    groups: Mapping[str, Sequence[Trace]], resamples: int, seed: int
+) -> dict[str, Estimate]:
+    """How many more queries each width sends on than the first, float32, on average."""
+    sweeps = {
+        name: Sweep.of(columns_of(split_at(trace), cost="deferral_rate"))
+        for name, (trace,) in groups.items()
+    }
+    _, *names = sweeps
+    exact, *others = sweeps.values()
+    found = more_calls_of(exact, others, resamples=resamples, seed=seed)
+    return dict(zip(names, found, strict=True))
 
 
 def rounded_by(manifest: Manifest) -> str:
@@ -296,7 +291,7 @@ def rounded_by(manifest: Manifest) -> str:
 def rows_of(
     evaluation: Evaluation,
     manifests: Mapping[str, Manifest],
-    more: Mapping[str, Estimate | None],
+    more: Mapping[str, Estimate],
 ) -> list[Row]:
     """What an evaluation at the cost `deferral_rate` says of each width."""
     whole = evaluation.slices[0]
@@ -311,7 +306,7 @@ def rows_of(
             calls=stands.calls_to_match,
             midway=headline.cost_at_quality,
             fewer=fewer.get(stands.group),
-            more=more[stands.group],
+            more=more.get(stands.group),
         )
         for stands, headline in zip(evaluation.on_device, whole.headlines, strict=True)
     ]

@@ -26,6 +26,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     def invoke(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["escalade", *map(str, arguments)])
+        # By it a program is called `python -m pytest`, where that runs this.
+        monkeypatch.setattr(sys.modules["__main__"], "__package__", None)
         code = 0
         try:
             run()
