@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 # Before torch is imported, and for the processes that tests start: on a shared machine two
 # thread pools that spin against each other take ten times as long as one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell's job in the background ignores SIGINT, and so does all that it starts. Tests of Ctrl-C
+# are to hear it, whoever runs them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shell that asks for no bytecode would have each of the hundreds of processes that tests start
 # compile every module of ours again: half a second before `--help` says anything.
